@@ -1,0 +1,96 @@
+# Everything a developer types. `make test` and `make demo` need nothing but a bare
+# Debian 12: the first use sets up .venv, and whatever else is missing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help setup test faults mutants bench demo lint types format clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	echo "ARGS='...' is handed on: make test ARGS='-k lock -x'"
+
+setup: .venv/ready .venv/tools ## make .venv, install what the tests need
+
+test: .venv/ready .venv/tools ## run the tests
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+faults: .venv/ready .venv/tools ## only the tests that kill, cut the power and fill the disk
+	$(BIN)/python -m pytest tests/faults -m faults $(ARGS)
+
+mutants: .venv/ready .venv/tools ## break the code on purpose and see a test fail
+	$(BIN)/python -m tests.mutants $(ARGS)
+
+bench: .venv/ready ## measure, beside restic and borg
+	@$(apt)
+	need restic:restic borg:borgbackup
+	$(BIN)/python -m tests.benchmarks.bench $(ARGS)
+
+demo: .venv/ready ## a tour on a made-up collection
+	$(BIN)/ankibak demo $(ARGS)
+
+lint: .venv/ready ## look for what ruff finds wrong
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/ready ## check the types
+	$(BIN)/mypy
+
+format: .venv/ready ## let ruff mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove .venv and every cache
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find anki_backup tests -name __pycache__ -prune -exec rm -rf {} +
+
+# Defines `install PACKAGE...`, and `need PROGRAM:PACKAGE...` that installs what is not there.
+# Neither asks for a password: where it can't be had, the tests that need it skip.
+define apt
+install() {
+	command -v apt-get >/dev/null || return 1
+	as_root=
+	if [ "$$(id -u)" -ne 0 ]; then sudo -n true 2>/dev/null || return 1; as_root="sudo -n"; fi
+	$$as_root apt-get update -qq || true
+	$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$$@" </dev/null >/dev/null
+}
+need() {
+	missing=()
+	for pair in "$$@"; do command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}"); done
+	[ "$${#missing[@]}" -eq 0 ] || install "$${missing[@]}" ||
+		echo "go on without $${missing[*]}; to have it: sudo apt-get install $${missing[*]}" >&2
+}
+endef
+
+.venv/ready: pyproject.toml
+	@$(apt)
+	find_python() {
+		for name in python3 python3.14 python3.13 python3.12 python3.11; do
+			"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
+			command -v "$$name" && return
+		done
+		return 1
+	}
+	make_venv() {
+		python=$$(find_python) && "$$python" -m venv --clear .venv
+	}
+	# One that is there and works is kept: a changed pyproject.toml costs seconds, not minutes.
+	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then
+		make_venv >/dev/null 2>&1 || { install python3-venv && make_venv; } || {
+			echo "a Python from 3.11 on with its venv module is needed: sudo apt-get install python3-venv" >&2
+			exit 1
+		}
+	fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+.venv/tools: .venv/ready
+	@$(apt)
+	need strace:strace zstd:zstd sqlite3:sqlite3 git:git
+	touch $@

@@ -1,0 +1,73 @@
+"""Every deliberate failure: its word, its exit code and the way out.
+
+Only `cli` prints errors or exits. A message is one lower-case clause that names
+the thing; a hint is a full sentence with the command to type.
+"""
+
+from __future__ import annotations
+
+
+class AnkibakError(Exception):
+    """Something failed in a way that a person can act on."""
+
+    code = "failed"
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(AnkibakError):
+    """The command was typed wrongly."""
+
+    code, exit_code = "usage", 2
+
+
+class ConfigError(AnkibakError):
+    """The configuration can't be used; the message names file and key."""
+
+    code, exit_code = "config", 2
+
+
+class NotFoundError(AnkibakError):
+    """No such backup, deck, note or source."""
+
+    code, exit_code = "not_found", 5
+
+
+class DamageError(AnkibakError):
+    """Bytes in the repository are not what they were."""
+
+    code, exit_code = "damaged", 6
+
+
+class SourceError(AnkibakError):
+    """The source refused, could not be reached, or is no collection."""
+
+    code, exit_code = "source", 7
+
+
+class StorageError(AnkibakError):
+    """The repository could not be written: full, read-only, I/O error."""
+
+    code, exit_code = "storage", 8
+
+
+class RepositoryError(AnkibakError):
+    """There is no repository, or one of a newer format."""
+
+    code, exit_code = "no_repository", 10
+
+
+class BusyError(AnkibakError):
+    """Another process holds the lock."""
+
+    code, exit_code = "busy", 75
+
+
+class Terminated(AnkibakError):
+    """A signal asked us to stop; nothing half-done was left."""
+
+    code, exit_code = "terminated", 143
