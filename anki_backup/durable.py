@@ -1,0 +1,282 @@
+"""Write, replace, append, sync and lock: surviving the power cut.
+
+The one door for everything that the repository keeps. A file is made under a
+name that ends in `.part`, synced, renamed, and its directory synced. Whatever
+the system refuses becomes a StorageError that names the path. A failed fsync is
+never tried again: the kernel may have dropped the pages and call them clean, so
+the file is thrown away and the command fails (Rebello et al., ATC 2020).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from anki_backup.errors import BusyError, StorageError
+
+PART = ".part"
+CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+FEW = 8
+POLL_S = 0.1
+REASONS = {
+    errno.ENOSPC: ("the disk is full", "Free some space, then run the command again; nothing is lost."),
+    errno.EDQUOT: (
+        "the disk quota is used up",
+        "Free some space, then run the command again; nothing is lost.",
+    ),
+    errno.EROFS: ("the file system is read-only", "Mount it writable; reading commands work as it is."),
+    errno.EACCES: ("permission denied", "Run as the user who owns the repository."),
+    errno.EPERM: ("permission denied", "Run as the user who owns the repository."),
+    errno.EIO: (
+        "the disk reports an input/output error",
+        "Look at `dmesg` and at the disk's health before going on.",
+    ),
+    errno.ELOOP: ("a symbolic link is in the way", "Remove the link: the repository follows none."),
+}
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Turn what the system refuses about `path` into a StorageError with a hint."""
+    try:
+        yield
+    except OSError as error:
+        reason, hint = REASONS.get(error.errno or 0, (os.strerror(error.errno or 0).lower(), None))
+        raise StorageError(f"can't write {path}: {reason}", hint=hint) from error
+
+
+def make_directory(path: Path) -> bool:
+    """Make `path` (0700) if it is missing, durably; say whether it was made."""
+    with storing(path):
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            return False
+        sync_directory(path.parent)
+        return True
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in `path` durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_fully(fd: int, data: bytes | memoryview) -> None:
+    """Write all of `data` at the descriptor's position, however the kernel slices it."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+@contextmanager
+def part_file(path: Path) -> Iterator[int]:
+    """Give a descriptor of a fresh `<path>.part`; it is gone again if the body fails.
+
+    The body's caller renames it (`publish`) once it is whole.
+    """
+    part = path.with_name(path.name + PART)
+    with storing(part):
+        with suppress(FileNotFoundError):
+            os.unlink(part)
+        fd = os.open(part, CREATE, 0o600)
+        try:
+            yield fd
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(part)
+            raise
+        finally:
+            os.close(fd)
+
+
+def publish(part: Path, path: Path) -> None:
+    """Rename a finished file or directory to its real name; syncing is the caller's."""
+    with storing(path):
+        os.rename(part, path)
+
+
+def publish_synced(part: Path, path: Path) -> None:
+    """Make a finished file durable under its real name."""
+    with storing(path):
+        _sync_file(part)
+        os.rename(part, path)
+        # The rename lives in the directory, so that must reach disk too.
+        sync_directory(path.absolute().parent)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, whole or not at all, even if the power fails.
+
+    When this returns, the bytes and the name are both on disk. A crash leaves
+    at most a `.part` file beside it, which the next writer replaces.
+    """
+    with part_file(path) as fd:
+        write_fully(fd, data)
+    publish_synced(path.with_name(path.name + PART), path)
+
+
+def append(path: Path, line: bytes) -> None:
+    """Append one line durably; a line torn by an earlier crash never joins it.
+
+    A write that does not fit is taken back, so a full disk leaves the old lines.
+    """
+    with storing(path):
+        fresh = not path.exists()
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(fd).st_size
+            torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+            try:
+                write_fully(fd, (b"\n" if torn else b"") + line)
+                os.fsync(fd)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(fd, size)
+                raise
+        finally:
+            os.close(fd)
+        if fresh:
+            sync_directory(path.parent)
+
+
+class Batch:
+    """New files of one run, made durable together before anything names them."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._files: list[Path] = []
+        self._directories: set[Path] = set()
+
+    def add(self, path: Path) -> None:
+        """Remember a file that was just given its name."""
+        self._files.append(path)
+        self._directories.add(path.parent)
+
+    def add_directory(self, path: Path) -> None:
+        """Remember a directory that was just made."""
+        self._directories.update((path, path.parent))
+
+    def flush(self) -> None:
+        """Make all of them durable: a few one by one, many by one `syncfs`."""
+        with storing(self._root):
+            if len(self._files) > FEW and _syncfs(self._root):
+                pass
+            else:
+                for path in self._files:
+                    _sync_file(path)
+                for directory in sorted(self._directories):
+                    sync_directory(directory)
+        self._files.clear()
+        self._directories.clear()
+
+
+def _sync_file(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _syncfs(path: Path) -> bool:
+    """Sync the whole file system of `path`; False where the C library has no syncfs."""
+    import ctypes  # 8 ms, for large batches only
+
+    call = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if call is None:
+        return False
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if call(fd):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+    finally:
+        os.close(fd)
+    return True
+
+
+def sweep(folder: Path) -> int:
+    """Remove what a crash left as `.part` in `folder`; return how many there were."""
+    found = 0
+    with storing(folder), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(PART):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                else:
+                    os.unlink(entry.path)
+                found += 1
+    return found
+
+
+@contextmanager
+def lock(path: Path, holder: str, wait_s: float = 0) -> Iterator[None]:
+    """Hold the exclusive lock at `path`; the kernel frees it when the process ends.
+
+    Waits at most `wait_s` seconds, then raises BusyError naming the holder. The
+    file is never deleted; what it says is for people, only the `flock` counts.
+    """
+    deadline = time.monotonic() + wait_s
+    while True:
+        fd = _open_lock(path)
+        try:
+            if _take(fd, path):
+                with suppress(OSError):  # a full disk must not keep anybody from deleting
+                    os.ftruncate(fd, 0)
+                    os.pwrite(fd, f"{os.getpid()} {holder}\n".encode(), 0)
+                yield
+                return
+            text = os.pread(fd, 200, 0).decode(errors="replace").split(maxsplit=1)
+        finally:
+            os.close(fd)
+        if time.monotonic() >= deadline:
+            process, command = [*text, "", ""][:2]
+            raise BusyError(
+                f"the repository is in use by process {process or '?'} ({command.strip() or 'unknown'})",
+                hint="Try again when it has ended, or wait for it: ankibak run --wait 15m",
+            )
+        time.sleep(min(POLL_S, max(0.0, deadline - time.monotonic())))
+
+
+def _open_lock(path: Path) -> int:
+    with storing(path):
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def _take(fd: int, path: Path) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise StorageError(
+            f"can't lock {path}: {error.strerror}",
+            hint="This file system has no locks; keep the repository on a local disk.",
+        ) from error
+    # Somebody may have replaced the file between our open and our lock.
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
+def holder(path: Path) -> int | None:
+    """Return the process that the lock file names if it is alive, without touching the lock."""
+    try:
+        process = int(path.read_text(errors="replace").split(maxsplit=1)[0])
+        os.kill(process, 0)
+    except PermissionError:
+        return process
+    except (OSError, ValueError, IndexError, OverflowError):
+        return None
+    return process
