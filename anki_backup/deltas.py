@@ -1,0 +1,248 @@
+"""Deltas: how to make new content out of a base.
+
+Both are counted in units: pages for a collection, bytes for a list of media. The
+table of a delta is a row of unsigned LEB128 numbers:
+
+    unit, count of ops, then for each op
+        copy                units taken from the base as they are
+        insert * 2 + moved  units that are new
+        drop                only if moved is 1, else drop = insert: units of the base that are skipped
+    count of frames, then for each frame
+        ops, length         how many of the ops it fills, and the bytes of its zstd frame
+        count of sources, then for each source: skip, take
+
+After the last op the rest of the base is copied. Each frame is one zstd frame of
+the inserted units of its ops, with raw bytes of the base as prefix (what
+`zstd --patch-from` does): its sources where it names any (runs of units, each
+`skip` units after the end of the one before), else what its ops drop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import zstandard
+
+from anki_backup.errors import DamageError
+
+LEVEL = 12
+WINDOW_LOG_LIMIT = 27
+TABLE_LIMIT = 64 << 20
+
+ReadAt = Callable[[int, int], bytes]
+
+
+class Op(NamedTuple):
+    """Copy units from the base, then skip `drop` of its units and put in `insert` new ones."""
+
+    copy: int
+    drop: int
+    insert: int
+
+
+class Frame(NamedTuple):
+    """One zstd frame: how many ops it fills, its compressed bytes, its prefix if not the dropped units."""
+
+    ops: int
+    length: int
+    sources: tuple[tuple[int, int], ...]
+
+
+class Table(NamedTuple):
+    """The plan of a delta."""
+
+    unit: int
+    ops: tuple[Op, ...]
+    frames: tuple[Frame, ...]
+
+
+def compress(new: bytes, prefix: bytes, level: int = LEVEL) -> bytes:
+    """Compress `new` as one zstd frame that may refer to every byte of `prefix`."""
+    window = max(10, min(WINDOW_LOG_LIMIT, (len(new) + len(prefix)).bit_length()))
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        level, source_size=len(new), dict_size=len(prefix), window_log=window
+    )
+    return zstandard.ZstdCompressor(compression_params=parameters, dict_data=_dictionary(prefix)).compress(
+        new
+    )
+
+
+def decompress(frame: bytes, prefix: bytes, size: int) -> bytes:
+    """Return the `size` bytes of a frame; DamageError for anything else.
+
+    The stated size is compared before a byte is unpacked: zstandard's own limit
+    does not hold when the header states a size.
+    """
+    try:
+        if zstandard.frame_content_size(frame) != size:
+            raise DamageError("a frame of a delta has another size than its table says")
+        decompressor = zstandard.ZstdDecompressor(
+            dict_data=_dictionary(prefix), max_window_size=1 << WINDOW_LOG_LIMIT
+        )
+        data = decompressor.decompress(frame, max_output_size=size)
+    except zstandard.ZstdError as error:
+        raise DamageError(f"a frame of a delta can't be unpacked: {error}") from error
+    if len(data) != size:
+        raise DamageError("a frame of a delta is cut off")
+    return data
+
+
+def _dictionary(prefix: bytes) -> zstandard.ZstdCompressionDict | None:
+    if not prefix:
+        return None
+    return zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+
+
+def pack(table: Table) -> bytes:
+    """Write a table as LEB128 numbers."""
+    numbers = [table.unit, len(table.ops)]
+    for op in table.ops:
+        moved = op.drop != op.insert
+        numbers += [op.copy, op.insert * 2 + moved]
+        if moved:
+            numbers.append(op.drop)
+    numbers.append(len(table.frames))
+    for frame in table.frames:
+        numbers += [frame.ops, frame.length, len(frame.sources)]
+        for skip, take in frame.sources:
+            numbers += [skip, take]
+    out = bytearray()
+    for number in numbers:
+        while number > 0x7F:
+            out.append(number & 0x7F | 0x80)
+            number >>= 7
+        out.append(number)
+    return bytes(out)
+
+
+def unpack(data: bytes) -> Table:
+    """Read a table; DamageError when it is not one, whatever its bytes."""
+    numbers = _numbers(data)
+    try:
+        unit = next(numbers)
+        ops = []
+        for _ in range(next(numbers)):
+            copy, insert = next(numbers), next(numbers)
+            ops.append(Op(copy, next(numbers) if insert & 1 else insert >> 1, insert >> 1))
+        frames = []
+        for _ in range(next(numbers)):
+            count, length, sources = next(numbers), next(numbers), next(numbers)
+            frames.append(Frame(count, length, tuple((next(numbers), next(numbers)) for _ in range(sources))))
+    except (StopIteration, RuntimeError) as error:
+        raise DamageError("the table of a delta is cut off") from error
+    if next(numbers, None) is not None or unit < 1 or sum(frame.ops for frame in frames) != len(ops):
+        raise DamageError("the table of a delta contradicts itself")
+    return Table(unit, tuple(ops), tuple(frames))
+
+
+def _numbers(data: bytes) -> Iterator[int]:
+    value = shift = 0
+    for byte in data:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            yield value
+            value = shift = 0
+        elif shift > 63:
+            raise DamageError("the table of a delta holds a number beyond 64 bits")
+
+
+class _Step(NamedTuple):
+    """One op in bytes: where it copies from, what it drops, how much it inserts."""
+
+    copy_from: int
+    copy: int
+    drop_from: int
+    drop: int
+    insert: int
+
+
+def _steps(table: Table, base_size: int, size: int) -> tuple[list[_Step], tuple[int, int]]:
+    """Return the ops in bytes and the rest to copy (from, count); refuses what doesn't add up."""
+    steps, base, made = [], 0, 0
+    for op in table.ops:
+        copy, drop, insert = (count * table.unit for count in op)
+        steps.append(_Step(base, copy, base + copy, drop, insert))
+        base += copy + drop
+        made += copy + insert
+    if base > base_size or made + base_size - base != size:
+        raise DamageError("the table of a delta doesn't fit its base")
+    return steps, (base, base_size - base)
+
+
+def _filled(
+    table: Table, steps: list[_Step], base_size: int, frames: Iterable[bytes], read_at: ReadAt
+) -> Iterator[tuple[list[_Step], bytes]]:
+    """Yield the steps of each frame with the bytes that they insert."""
+    first = 0
+    for frame, data in zip(table.frames, frames, strict=True):
+        group = steps[first : first + frame.ops]
+        first += frame.ops
+        runs = [(step.drop_from, step.drop) for step in group]
+        if frame.sources:
+            runs, end = [], 0
+            for skip, take in frame.sources:
+                runs.append(((end + skip) * table.unit, take * table.unit))
+                end += skip + take
+        if any(start + count > base_size for start, count in runs):
+            raise DamageError("a frame of a delta refers beyond its base")
+        prefix = b"".join([read_at(start, count) for start, count in runs if count])
+        yield group, decompress(data, prefix, sum(step.insert for step in group))
+
+
+def apply(
+    table: Table,
+    frames: Iterable[bytes],
+    base_size: int,
+    size: int,
+    read_at: ReadAt,
+    write: Callable[[bytes], object],
+) -> None:
+    """Write the new content from its start, reading the base through `read_at(offset, count)`.
+
+    Raises DamageError before it writes a byte more than `size`.
+    """
+    steps, rest = _steps(table, base_size, size)
+    for group, data in _filled(table, steps, base_size, frames, read_at):
+        at = 0
+        for step in group:
+            _copy(step.copy_from, step.copy, read_at, write)
+            write(data[at : at + step.insert])
+            at += step.insert
+    _copy(*rest, read_at, write)
+
+
+def _copy(start: int, count: int, read_at: ReadAt, write: Callable[[bytes], object]) -> None:
+    for at in range(start, start + count, 1 << 20):
+        write(read_at(at, min(1 << 20, start + count - at)))
+
+
+def in_place(table: Table) -> bool:
+    """Say whether nothing moves: each unit stands where it stood, only the end may grow or shrink."""
+    if any(op.drop != op.insert for op in table.ops[:-1]):
+        return False
+    return not any(frame.sources for frame in table.frames)
+
+
+def patch(
+    table: Table,
+    frames: Iterable[bytes],
+    base_size: int,
+    size: int,
+    read_at: ReadAt,
+    write_at: Callable[[int, bytes], object],
+) -> None:
+    """Turn the base into the new content where it lies; only for tables that are `in_place`.
+
+    The caller cuts the file to `size` afterwards.
+    """
+    steps, (_, rest) = _steps(table, base_size, size)
+    last = steps[-1] if steps else None
+    if not in_place(table) or (last and last.drop != last.insert and rest):
+        raise DamageError("a delta moves units and can't be applied in place")
+    for group, data in _filled(table, steps, base_size, frames, read_at):
+        at = 0
+        for step in group:
+            write_at(step.drop_from, data[at : at + step.insert])
+            at += step.insert

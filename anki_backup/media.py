@@ -1,0 +1,260 @@
+"""The media folder: look at it, and keep each file once.
+
+Reading is by descriptor from the folder, never through a link, never blocking on
+a FIFO, and only believed when the file's state was the same before and after.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import struct
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec import DecodeError, msgpack
+
+from anki_backup import durable
+from anki_backup.errors import DamageError, SourceError
+from anki_backup.model import MediaFile, Skipped, file_name_text
+from anki_backup.objects import BLOCK, CLONE_OFFSET, HEADER_BYTES, RAW, SAMPLE, Info, ObjectStore, compresses
+
+SMALL = 4 << 20
+TRIES = 3
+RACY_NS = 2_000_000_000
+STATE = struct.Struct("<QqqQ")
+FICLONERANGE = 0x4020940D
+
+
+class Entry(NamedTuple):
+    """One regular file as the folder shows it."""
+
+    name: bytes
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+class Look(NamedTuple):
+    """A folder at one moment. `digest` is None while a file is too young to be told by its times."""
+
+    entries: list[Entry]
+    skipped: list[Skipped]
+    digest: str | None
+    started_ns: int
+
+
+def look(folder: Path, now_ns: int) -> Look:
+    """List a media folder without reading a file; SourceError when that fails."""
+    entries, skipped = [], []
+    try:
+        with os.scandir(os.fsencode(folder)) as found:
+            for item in found:
+                state = item.stat(follow_symlinks=False)
+                if stat.S_ISREG(state.st_mode):
+                    entries.append(
+                        Entry(item.name, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+                    )
+                else:
+                    skipped.append(
+                        Skipped(
+                            name=file_name_text(item.name), reason=f"is {_kind(state.st_mode)}, not a file"
+                        )
+                    )
+    except FileNotFoundError as error:
+        raise SourceError(f"{folder} changed while it was listed", hint="Run again.") from error
+    except OSError as error:
+        raise SourceError(f"can't list {folder}: {(error.strerror or '').lower()}") from error
+    entries.sort()
+    skipped.sort(key=lambda item: item.name)
+    return Look(entries, skipped, _digest(entries, skipped, now_ns), now_ns)
+
+
+def _digest(entries: list[Entry], skipped: list[Skipped], now_ns: int) -> str | None:
+    digest = hashlib.sha256()
+    for entry in entries:
+        # A file changed within the clock's step of our look could change again and look the same.
+        if max(entry.mtime_ns, entry.ctime_ns) > now_ns - RACY_NS:
+            return None
+        digest.update(b"%d:%s" % (len(entry.name), entry.name))
+        digest.update(STATE.pack(*entry[1:]))
+    for item in skipped:
+        digest.update(f"{item.name}:{item.reason}".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISLNK(mode):
+        return "a symbolic link"
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a FIFO, socket or device"
+
+
+class Collector:
+    """Keeps what is new in a folder; remembers by its state what it has read before."""
+
+    def __init__(self, store: ObjectStore, folder: Path, index: dict[bytes, tuple[Entry, str]]) -> None:
+        self._store = store
+        self._folder = folder
+        self._index = index
+        self._clones = True
+        self.index: dict[bytes, tuple[Entry, str]] = {}
+
+    def collect(
+        self, seen: Look, threads: int, advance: Callable[[int], object]
+    ) -> tuple[list[MediaFile], list[Skipped]]:
+        """Return the files, all their objects kept, and what could not be read, by name."""
+        files: list[MediaFile] = []
+        failed: list[Skipped] = []
+        fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with ThreadPoolExecutor(threads) as pool:
+                # In slices, so that an error or a signal doesn't wait for the whole folder.
+                for at in range(0, len(seen.entries), 256):
+                    chunk = seen.entries[at : at + 256]
+                    work = pool.map if threads > 1 else map
+                    for entry, result in zip(
+                        chunk, work(lambda entry: self._keep(fd, entry), chunk), strict=True
+                    ):
+                        advance(entry.size)
+                        if isinstance(result, Skipped):
+                            failed.append(result)
+                        elif result is not None:
+                            kept, name = result
+                            files.append(MediaFile(kept.name, kept.size, kept.mtime_ns, name))
+                            if max(kept.mtime_ns, kept.ctime_ns) <= seen.started_ns - RACY_NS:
+                                self.index[kept.name] = (kept, name)
+        finally:
+            os.close(fd)
+        return files, failed
+
+    def _keep(self, folder: int, entry: Entry) -> tuple[Entry, str] | Skipped | None:
+        """Keep one file: its state and object; why it was left out; None if it is gone."""
+        known = self._index.get(entry.name)
+        if known and known[0] == entry and self._store.has(known[1]):
+            return entry, known[1]
+        for _ in range(TRIES):
+            try:
+                fd = os.open(
+                    entry.name,
+                    os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+                    dir_fd=folder,
+                )
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                return Skipped(
+                    name=file_name_text(entry.name), reason=(error.strerror or "can't be opened").lower()
+                )
+            try:
+                kept = self._read(fd, entry.name)
+            except OSError as error:
+                return Skipped(
+                    name=file_name_text(entry.name), reason=(error.strerror or "can't be read").lower()
+                )
+            finally:
+                os.close(fd)
+            if kept:
+                return kept
+        return Skipped(name=file_name_text(entry.name), reason="kept changing while it was read")
+
+    def _read(self, fd: int, name: bytes) -> tuple[Entry, str] | None:
+        before = _state(fd, name)
+        if before is None:
+            raise OSError(0, "is no longer a file")
+        if before.size <= SMALL:
+            data = _read_all(fd, before.size + 1)
+            if len(data) != before.size or _state(fd, name) != before:
+                return None
+            return before, self._store.put(data)
+        kept = self._read_large(fd, before)
+        return (before, kept) if kept and _state(fd, name) == before else None
+
+    def _read_large(self, fd: int, entry: Entry) -> str | None:
+        """Hash first, then keep what is new, as it is or compressed, without holding it in memory."""
+        digest, size = hashlib.sha256(), 0
+        for block in _blocks(fd):
+            digest.update(block)
+            size += len(block)
+        if size != entry.size:
+            return None
+        name = digest.hexdigest()
+        if self._store.has_sound(name):
+            return name
+        if compresses(os.pread(fd, SAMPLE, 0)):
+            self._store.put_blocks(name, size, _blocks(fd))
+        else:
+            self._put_raw(name, size, fd)
+        return name
+
+    def _put_raw(self, name: str, size: int, fd: int) -> None:
+        """Keep a file as it is; where the file system can, its blocks are shared, not copied."""
+        incoming = self._store.incoming()
+        with durable.part_file(incoming) as out:
+            cloned = self._clones and _clone(fd, out)
+            self._clones = cloned
+            offset = CLONE_OFFSET if cloned else HEADER_BYTES
+            info = Info(name, RAW, size, offset, size, 0, 0, None)
+            os.pwrite(out, info.header(), 0)
+            if not cloned:
+                os.lseek(out, offset, os.SEEK_SET)
+                for block in _blocks(fd):
+                    durable.write_fully(out, block)
+            digest = hashlib.sha256()
+            for at in range(offset, offset + size, BLOCK):
+                digest.update(os.pread(out, min(BLOCK, offset + size - at), at))
+            if digest.hexdigest() != name:
+                raise DamageError(f"the disk gave back other bytes than were written for {name}")
+        self._store.publish(name, incoming, info.stored_bytes)
+
+
+def _clone(source: int, target: int) -> bool:
+    """Share the blocks of a file with one behind whose header they fit; False where that can't be."""
+    import fcntl  # only for large files
+
+    try:
+        fcntl.ioctl(target, FICLONERANGE, struct.pack("<qQQQ", source, 0, 0, CLONE_OFFSET))
+    except OSError:
+        return False
+    return True
+
+
+def _state(fd: int, name: bytes) -> Entry | None:
+    state = os.fstat(fd)
+    if not stat.S_ISREG(state.st_mode):
+        return None
+    return Entry(name, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+
+
+def _read_all(fd: int, limit: int) -> bytes:
+    parts = []
+    while limit > 0 and (part := os.read(fd, limit)):
+        parts.append(part)
+        limit -= len(part)
+    return b"".join(parts)
+
+
+def _blocks(fd: int) -> Iterator[bytes]:
+    at = 0
+    while block := os.pread(fd, BLOCK, at):
+        yield block
+        at += len(block)
+
+
+def pack_index(index: dict[bytes, tuple[Entry, str]]) -> bytes:
+    """Write the memory of what was read: expendable, checked by its hash in the mark."""
+    return msgpack.encode([(*entry, name) for entry, name in index.values()])
+
+
+def unpack_index(data: bytes) -> dict[bytes, tuple[Entry, str]]:
+    """Read it again; empty when it can't be."""
+    try:
+        rows = msgpack.decode(data, type=list[tuple[bytes, int, int, int, int, str]])
+    except DecodeError:
+        return {}
+    return {row[0]: (Entry(*row[:5]), row[5]) for row in rows}

@@ -1,0 +1,291 @@
+"""Content-addressed bytes: raw or compressed, or a delta over another object (`chains`).
+
+An object is named by the SHA-256 of what it stands for; how it is stored is its
+own affair. The file is a header of 68 bytes, little-endian, and a payload:
+
+    0  magic `akob`        8  logical size       28  position in its chain
+    4  kind               16  payload size       32  SHA-256 of the base, or zeros
+    5  zero               24  CRC-32 of payload  64  CRC-32 of bytes 0-63
+    6  payload offset         (zero when raw)
+
+The payload begins at 68, or at 4096 (zeros between) where it shares its blocks
+with the file that it was cloned from. Bit 7 of the kind is kept for encryption.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import zstandard
+
+from anki_backup import durable
+from anki_backup.errors import DamageError
+from anki_backup.model import HASH_PATTERN
+
+MAGIC = b"akob"
+RAW, ZSTD, DELTA = 1, 2, 3
+KINDS = {RAW: "raw", ZSTD: "zstd", DELTA: "delta"}
+HEADER = struct.Struct("<4sBBHQQII32s")
+HEADER_BYTES = HEADER.size + 4
+CLONE_OFFSET = 4096
+NO_BASE = "0" * 64
+BLOCK = 1 << 20
+LEVEL = 3
+SAMPLE = 1 << 16
+PAYS = 0.95
+WINDOW_LIMIT = 1 << 27
+
+
+class Info(NamedTuple):
+    """What the header of an object says, and the size of its file."""
+
+    name: str
+    kind: int
+    size: int
+    offset: int
+    payload: int
+    crc: int
+    position: int
+    base: str | None
+
+    @property
+    def stored_bytes(self) -> int:
+        return self.offset + self.payload
+
+    def header(self) -> bytes:
+        """Return the bytes before the payload."""
+        base = bytes.fromhex(self.base or NO_BASE)
+        head = HEADER.pack(
+            MAGIC, self.kind, 0, self.offset, self.size, self.payload, self.crc, self.position, base
+        )
+        return (head + struct.pack("<I", zlib.crc32(head))).ljust(self.offset, b"\0")
+
+
+class ObjectStore:
+    """The folder `objects/`: immutable files, each written once and read back before it counts."""
+
+    def __init__(self, folder: Path, batch: durable.Batch) -> None:
+        self.folder = folder
+        self.batch = batch
+        self.added_bytes = 0
+        self._mutex = threading.Lock()
+        self._serial = 0
+
+    def path(self, name: str) -> Path:
+        """Return where an object lies; refuses what is no name, so no path can be smuggled in."""
+        if not HASH_PATTERN.fullmatch(name):
+            raise DamageError(f"{name[:80]!r} is not the name of an object")
+        return self.folder / name[:2] / name[2:]
+
+    def has(self, name: str) -> bool:
+        return self.path(name).is_file()
+
+    def open(self, name: str) -> tuple[int, Info]:
+        """Open an object: a descriptor for the caller to close, and its header, checked against the file."""
+        path = self.path(name)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise DamageError(f"object {name} is missing") from error
+        except OSError as error:
+            raise DamageError(f"object {name} can't be read: {error.strerror}") from error
+        try:
+            return fd, _parse(name, _pread(fd, CLONE_OFFSET, 0, name), os.fstat(fd).st_size)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def info(self, name: str) -> Info:
+        """Return an object's checked header."""
+        fd, info = self.open(name)
+        os.close(fd)
+        return info
+
+    def payload_is_sound(self, name: str) -> bool:
+        """Read the stored bytes of a compressed object or delta and compare their CRC-32."""
+        fd, info = self.open(name)
+        try:
+            crc = 0
+            for at in range(info.offset, info.stored_bytes, BLOCK):
+                crc = zlib.crc32(_pread(fd, min(BLOCK, info.stored_bytes - at), at, name), crc)
+        finally:
+            os.close(fd)
+        return info.kind == RAW or crc == info.crc
+
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """Yield the content of a raw or compressed object in blocks; DamageError if it is not what it was."""
+        fd, info = self.open(name)
+        digest, size = hashlib.sha256(), 0
+        try:
+            for block in _raw(fd, info) if info.kind == RAW else _unpacked(fd, info):
+                digest.update(block)
+                size += len(block)
+                if size > info.size:
+                    break
+                yield block
+        finally:
+            os.close(fd)
+        if size != info.size or digest.hexdigest() != name:
+            raise DamageError(f"object {name} is damaged: its bytes have another SHA-256")
+
+    def read(self, name: str, limit: int = 1 << 30) -> bytes:
+        """Return the content of a raw or compressed object of at most `limit` bytes."""
+        if self.info(name).size > limit:
+            raise DamageError(f"object {name} is larger than such an object can be")
+        return b"".join(self.blocks(name))
+
+    def put(self, data: bytes) -> str:
+        """Keep `data`, compressed where that pays; return its name. Known content costs nothing."""
+        name = hashlib.sha256(data).hexdigest()
+        if self.has_sound(name):
+            return name
+        kind, payload = RAW, data
+        if compresses(data):
+            packed = zstandard.ZstdCompressor(level=LEVEL).compress(data)
+            if len(packed) < len(data) * PAYS:
+                kind, payload = ZSTD, packed
+        info = Info(name, kind, len(data), HEADER_BYTES, len(payload), _crc(kind, payload), 0, None)
+        self.put_payload(info, [payload])
+        if kind == ZSTD and zstandard.ZstdDecompressor().decompress(payload) != data:
+            raise DamageError(f"object {name} did not unpack to what was packed")
+        return name
+
+    def put_payload(self, info: Info, payload: Iterable[bytes]) -> None:
+        """Write header and payload, compare what the disk gives back, then give the file its name."""
+        path, incoming = self.path(info.name), self.incoming()
+        with durable.part_file(incoming) as fd:
+            parts = [info.header(), *payload]
+            for part in parts:
+                durable.write_fully(fd, part)
+            at = 0
+            for part in parts:
+                if _pread(fd, len(part), at, info.name) != part:
+                    raise DamageError(f"the disk gave back other bytes than were written to {path}")
+                at += len(part)
+        self.publish(info.name, incoming, at)
+
+    def put_blocks(self, name: str, size: int, blocks: Iterable[bytes], threads: int = 0) -> None:
+        """Keep a large content block by block, compressed; read back and hashed before it counts."""
+        if self.has_sound(name):
+            return
+        incoming = self.incoming()
+        with durable.part_file(incoming) as fd:
+            durable.write_fully(fd, bytes(HEADER_BYTES))
+            packer = zstandard.ZstdCompressor(level=LEVEL, threads=threads).compressobj(size=size)
+            crc = payload = 0
+            for block in blocks:
+                if packed := packer.compress(block):
+                    durable.write_fully(fd, packed)
+                    crc, payload = zlib.crc32(packed, crc), payload + len(packed)
+            packed = packer.flush()
+            durable.write_fully(fd, packed)
+            info = Info(
+                name, ZSTD, size, HEADER_BYTES, payload + len(packed), zlib.crc32(packed, crc), 0, None
+            )
+            os.pwrite(fd, info.header(), 0)
+            digest = hashlib.sha256()
+            for block in _unpacked(fd, info):
+                digest.update(block)
+            if digest.hexdigest() != name:
+                raise DamageError(f"the disk gave back other bytes than were written to {self.path(name)}")
+        self.publish(name, incoming, info.stored_bytes)
+
+    def has_sound(self, name: str) -> bool:
+        """Say whether an object is there and whole: a killed run may have left one that is not.
+
+        A whole one joins the batch, for its writer may have died before it was synced.
+        """
+        if not self.has(name):
+            return False
+        try:
+            if self.info(name).kind == DELTA:
+                return self.payload_is_sound(name)
+            for _ in self.blocks(name):
+                pass
+        except DamageError:
+            return False
+        self.batch.add(self.path(name))
+        return True
+
+    def publish(self, name: str, incoming: Path, stored_bytes: int) -> None:
+        """Give a finished incoming file its name; it is durable after `batch.flush`."""
+        path = self.path(name)
+        with self._mutex:
+            if durable.make_directory(path.parent):
+                self.batch.add_directory(path.parent)
+            durable.publish(incoming.with_name(incoming.name + durable.PART), path)
+            self.batch.add(path)
+            self.added_bytes += stored_bytes
+
+    def incoming(self) -> Path:
+        """Return a fresh place in `objects/`: two threads may be writing the same content."""
+        with self._mutex:
+            self._serial += 1
+            return self.folder / f"new-{self._serial}"
+
+    def names(self) -> Iterator[str]:
+        """Yield the name of every object file, sorted."""
+        for prefix in sorted(os.listdir(self.folder)):
+            if len(prefix) == 2 and (self.folder / prefix).is_dir():
+                yield from (prefix + rest for rest in sorted(os.listdir(self.folder / prefix)))
+
+
+def compresses(data: bytes) -> bool:
+    """Guess from a sample at the start whether compression pays; pictures and sound say no."""
+    sample = data[:SAMPLE]
+    return len(zstandard.ZstdCompressor(level=1).compress(sample)) < len(sample) * PAYS
+
+
+def _crc(kind: int, payload: bytes) -> int:
+    return 0 if kind == RAW else zlib.crc32(payload)
+
+
+def _pread(fd: int, count: int, at: int, name: str) -> bytes:
+    try:
+        return os.pread(fd, count, at)
+    except OSError as error:
+        raise DamageError(f"object {name} can't be read: {error.strerror}") from error
+
+
+def _parse(name: str, head: bytes, file_size: int) -> Info:
+    """Read a header; DamageError unless every byte before the payload is as it was written."""
+    if len(head) < HEADER_BYTES:
+        raise DamageError(f"object {name} is cut off")
+    magic, kind, zero, offset, size, payload, crc, position, base = HEADER.unpack_from(head)
+    (header_crc,) = struct.unpack_from("<I", head, HEADER.size)
+    if magic != MAGIC or header_crc != zlib.crc32(head[: HEADER.size]) or zero:
+        raise DamageError(f"object {name} is damaged: its header is not what was written")
+    if kind not in KINDS or offset not in (HEADER_BYTES, CLONE_OFFSET) or any(head[HEADER_BYTES:offset]):
+        raise DamageError(f"object {name} is stored in a form that this program doesn't know")
+    info = Info(name, kind, size, offset, payload, crc, position, base.hex() if kind == DELTA else None)
+    if info.stored_bytes != file_size or (kind == RAW and payload != size):
+        raise DamageError(
+            f"object {name} is damaged: its file has {file_size} bytes, not {info.stored_bytes}"
+        )
+    return info
+
+
+def _raw(fd: int, info: Info) -> Iterator[bytes]:
+    for at in range(info.offset, info.stored_bytes, BLOCK):
+        yield _pread(fd, min(BLOCK, info.stored_bytes - at), at, info.name)
+
+
+def _unpacked(fd: int, info: Info) -> Iterator[bytes]:
+    """Decompress in blocks of bounded size, whatever the frame claims."""
+    if info.kind != ZSTD:
+        raise DamageError(f"object {info.name} is a delta and stands for no bytes of its own")
+    os.lseek(fd, info.offset, os.SEEK_SET)
+    try:
+        with open(fd, "rb", closefd=False, buffering=0) as file:
+            reader = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT).stream_reader(file)
+            while block := reader.read(BLOCK):
+                yield block
+    except (zstandard.ZstdError, OSError) as error:
+        raise DamageError(f"object {info.name} is damaged: {error}") from error
