@@ -1,0 +1,30 @@
+"""`python -m anki_backup`, and what the installed `ankibak` calls."""
+
+from __future__ import annotations
+
+import sys
+
+from anki_backup import __version__, signals
+
+
+def main() -> int:
+    """Run the program and return its exit code; a signal while it loads ends it without a trace."""
+    signals.die_at_once()
+    if sys.argv[1:] == ["--version"] and _say_version():
+        return 0
+    from anki_backup import cli
+
+    return cli.main()
+
+
+def _say_version() -> bool:
+    # Without this shortcut the answer would wait 60 ms for Typer to load.
+    try:
+        print("ankibak", __version__, flush=True)
+    except OSError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

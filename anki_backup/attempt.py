@@ -1,0 +1,292 @@
+"""One attempt to back up a source: is anything new, and what becomes of it.
+
+Three tests, cheapest first, decide whether anything changed since the newest
+good backup of the source: its files are untouched; the bytes are the same; the
+rows are the same. Only then a backup is made. An attempt that fails moves no mark.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+from anki_backup import __version__, collection, content, deposit, durable, media, medialist
+from anki_backup.baseline import Baseline, Change, Mark
+from anki_backup.errors import DamageError, SourceError
+from anki_backup.model import FORMAT, Backup, BackupManifest, Durations, MediaFile, Skipped, now
+from anki_backup.repository import Repository
+from anki_backup.sources import Capture, Source, open_file
+
+TRIES = 5
+PAUSE_S = 0.2
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
+
+
+class Options(NamedTuple):
+    """How a run is to be done."""
+
+    force: bool = False
+    rehash: bool = False
+    wait_s: float = 0
+    threads: int = 0
+    progress: Progress = lambda title, total: nullcontext(lambda count: None)
+
+
+class Media(NamedTuple):
+    """The media of a capture, and their digest; `files` is None when they are those of the mark's backup."""
+
+    files: list[MediaFile] | None
+    section: str
+    read: dict[bytes, tuple[media.Entry, str]] | None = None
+    failed: tuple[Skipped, ...] = ()
+
+
+class Reading(NamedTuple):
+    """What a look inside the captured collection gave."""
+
+    schema: int
+    statistics: collection.Statistics
+    content_hash: str
+
+
+class Attempt:
+    """What is known of a source before, and what an attempt finds; the caller holds the lock."""
+
+    def __init__(self, repository: Repository, source: Source, options: Options) -> None:
+        self.repository = repository
+        self.store = repository.store
+        self.source = source
+        self.options = options
+        self.clock = time.monotonic()
+        self.threads = options.threads or os.cpu_count() or 1
+        self.warnings: list[str] = []
+        self.incomplete = False
+        self.baseline = Baseline(repository.root / "cache" / source.name)
+        self.mark = known(repository, source.name, self.baseline)
+
+    def go(self) -> Backup | None:
+        """Make a backup if there is anything new; None when there is not."""
+        durable.make_directory(self.baseline.folder)
+        self.now_ns = time.time_ns()
+        sighting = self.source.look()
+        self.seen = media.look(self.source.media, self.now_ns) if self.source.media.is_dir() else None
+        eager = self.options.force or self.options.rehash
+        if self.mark and not eager and self.mark.fits(sighting.states(), self.seen):
+            return None
+        try:
+            return self._compare()
+        except BaseException:
+            self.baseline.revert()
+            raise
+        finally:
+            self.baseline.clear()
+
+    def _compare(self) -> Backup | None:
+        capture, change, base = self._take()
+        found = self._media()
+        self.incomplete = bool(found.failed)
+        mark = None if self.options.force else self.mark
+        same_media = mark is not None and mark.media_section == found.section
+        if mark and same_media and mark.collection_sha256 == change.sha256:
+            self._confirm(mark, capture, found)
+            return None
+        reading = self._read(capture, found.section)
+        if mark and reading.content_hash == self._hash_of(mark):
+            self.baseline.revert()
+            self._confirm(mark, capture, found)
+            return None
+        self.warnings += capture.facts.warnings
+        with self.options.progress(f"storing {self.source.name}", 0):
+            deposit.put_collection(self.store, self.baseline, change, base, self.threads)
+        backup = self._commit(capture, change, found, reading)
+        mark = Mark(
+            backup=backup.id,
+            collection_sha256=change.sha256,
+            content_hash=reading.content_hash,
+            media_section=found.section,
+        )
+        self._confirm(mark, capture, found)
+        return backup
+
+    def _take(self) -> tuple[Capture, Change, str | None]:
+        """Bring one consistent moment into the cache; return the object that it was compared with."""
+        deadline, tries = time.monotonic() + self.options.wait_s, 0
+        base = self.mark.collection_sha256 if self.mark else None
+        while True:
+            tries += 1
+            capture = self.source.capture(self.baseline.folder, self.options.wait_s)
+            change = self._cache(capture.path)
+            if base and change.old_sha256 != base:
+                # The cache is not what the mark says: lost, cut off by a crash, or rotten.
+                self.baseline.clear()
+                if self.baseline.fill(self.store, base):
+                    change = self._cache(capture.path)
+                else:
+                    self.warnings.append(
+                        "the newest backup can't be read, a whole copy is kept: ankibak verify"
+                    )
+                    base = None
+            if capture.private or self.source.look() == capture.sighting:
+                return capture, change, base
+            self.baseline.revert()
+            if tries >= TRIES and time.monotonic() >= deadline:
+                raise SourceError(
+                    f"{capture.path} kept changing while it was read, {tries} times",
+                    hint="Close Anki, or give it time: ankibak run --wait 10m",
+                )
+            time.sleep(PAUSE_S)
+
+    def _cache(self, path: Path) -> Change:
+        fd = open_file(path)
+        try:
+            if not collection.looks_like_one(fd):
+                collection.check(path, thorough=False)  # says what is wrong with it
+            return self.baseline.take(fd)
+        finally:
+            os.close(fd)
+
+    def _read(self, capture: Capture, media_section: str) -> Reading:
+        """Check the cached copy and read it, two things at a time; what the check finds is told first."""
+        path = self.baseline.collection
+        with ThreadPoolExecutor(1) as pool:
+            hashed = pool.submit(content.content_hash, path, media_section)
+            try:
+                schema = collection.check(path, thorough=capture.private)
+                statistics = collection.statistics(path)
+            except SourceError as error:
+                # The copy was looked at; the person knows the collection by its own path.
+                message = error.message.replace(str(path), capture.facts.path)
+                raise SourceError(message, hint=error.hint) from error
+            finally:
+                hashed.exception()
+        if schema > collection.NEWEST:
+            self.warnings.append(
+                f"schema {schema} is newer than this program knows: kept, but without statistics"
+            )
+        return Reading(schema, statistics, hashed.result())
+
+    def _hash_of(self, mark: Mark) -> str:
+        """Return the content hash of the mark's backup in today's version."""
+        if mark.content_hash.startswith(f"{content.VERSION}:"):
+            return mark.content_hash
+        old = self.baseline.folder / "base.part"
+        try:
+            self.repository.restore_collection(mark.backup, old)
+            return content.content_hash(
+                old, content.media_section(medialist.named(self.repository.media(mark.backup)))
+            )
+        except (DamageError, SourceError):
+            return mark.content_hash
+
+    def _media(self) -> Media:
+        """Keep what is new in the media folder."""
+        mark = self.mark
+        if self.seen is None:
+            return self._no_media()
+        same = mark and self.seen.digest is not None and mark.media_digest == self.seen.digest
+        if mark and same and mark.media_section and not self.options.rehash:
+            return Media(None, mark.media_section)
+        index = {} if self.options.rehash else self.baseline.index(mark)
+        collector = media.Collector(self.store, self.source.media, index)
+        total = sum(entry.size for entry in self.seen.entries)
+        with self.options.progress(f"media of {self.source.name}", total) as advance:
+            files, failed = collector.collect(self.seen, self.threads, advance)
+        self.warnings += [f"media file {item.name} could not be read: {item.reason}" for item in failed]
+        self.warnings += [
+            f"{item.name} in the media folder {item.reason}: left out" for item in self.seen.skipped
+        ]
+        return Media(files, content.media_section(medialist.named(files)), collector.index, tuple(failed))
+
+    def _no_media(self) -> Media:
+        """Without a folder nothing is kept; that is odd only where there should be one."""
+        path = self.baseline.collection
+        before = self.mark and self.repository.manifest(self.mark.backup).media_files
+        failed: tuple[Skipped, ...] = ()
+        if before or collection.refers_to_media(path):
+            name = os.fsencode(self.source.media).decode("utf-8", "surrogateescape")
+            failed = (Skipped(name=name, reason="is missing"),)
+            self.warnings.append(f"the media folder {name} is missing; what older backups hold of it stays")
+        return Media([], content.media_section([]), {}, failed)
+
+    def _commit(self, capture: Capture, change: Change, found: Media, reading: Reading) -> Backup:
+        before = self.repository.manifest(self.mark.backup) if self.mark else None
+        if found.files is None and before:
+            media_list, files, size = before.media_list, before.media_files, before.media_bytes
+        else:
+            files, size = len(found.files or []), sum(file.size for file in found.files or [])
+            newest = before.media_list if before else None
+            media_list = deposit.put_list(self.store, found.files or [], newest) if self.seen else None
+        created_at = now()
+        backup_id, sequence = self.repository.next_place(created_at)
+        took = round((time.monotonic() - self.clock) * 1000)
+        manifest = BackupManifest(
+            format=FORMAT,
+            repository=self.repository.id,
+            id=backup_id,
+            source=self.source.name,
+            sequence=sequence,
+            origin="run",
+            created_at=created_at,
+            content_hash=reading.content_hash,
+            collection_sha256=change.sha256,
+            collection_bytes=change.size,
+            collection_schema=reading.schema,
+            media_list=media_list,
+            media_bytes=size,
+            media_files=files,
+            stored_bytes=0,
+            stats=reading.statistics.stats,
+            stats_sha256="",
+            source_revision=capture.revision,
+            duration_ms=Durations(sync=capture.sync_ms, total=took),
+            anki_version=None,
+            program_version=__version__,
+            host=os.uname().nodename,
+            capture=capture.facts,
+            skipped=[*(self.seen.skipped if self.seen else []), *found.failed],
+        )
+        return self.repository.commit(manifest, reading.statistics.decks)
+
+    def _confirm(self, mark: Mark, capture: Capture, found: Media) -> None:
+        """Note by what the source can be told to be untouched next time; only what is old enough counts."""
+        settled = capture.sighting.settled(self.now_ns, media.RACY_NS)
+        index = self.mark.index_sha256 if self.mark else None
+        if found.read is not None:
+            index = self.baseline.keep_index(found.read)
+        self.baseline.keep(
+            Mark(
+                backup=mark.backup,
+                collection_sha256=mark.collection_sha256,
+                content_hash=mark.content_hash,
+                media_section=found.section,
+                sighting=capture.sighting.states() if settled else None,
+                has_media=self.seen is not None,
+                media_digest=self.seen.digest if self.seen and not found.failed else None,
+                index_sha256=index,
+            )
+        )
+
+
+def known(repository: Repository, source: str, baseline: Baseline) -> Mark | None:
+    """Return the mark, made anew from the newest sound backup if it is lost or speaks of one that is gone."""
+    mark = baseline.mark()
+    if mark and (repository.history.folder(mark.backup) / "metadata.json").exists():
+        return mark
+    for backup in repository.backups(source):
+        try:
+            manifest = repository.manifest(backup.id)
+            section = content.media_section(medialist.named(repository.media(backup.id)))
+        except DamageError:
+            continue
+        return Mark(
+            backup=manifest.id,
+            collection_sha256=manifest.collection_sha256,
+            content_hash=manifest.content_hash,
+            media_section=section,
+        )
+    return None

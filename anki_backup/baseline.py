@@ -1,0 +1,239 @@
+"""The newest capture of a source, kept uncompressed to compare with: `cache/<source>/`.
+
+Everything here is expendable. The mark says which backup the source was last seen
+to be equal to, and by what it can be told again; it is believed only if its seal
+is whole, and the collection beside it only if its SHA-256 is right, computed in
+the same pass that compares it. A pass leaves the new content in the cache, so an
+hour of study writes a few hundred pages; `revert` puts the old ones back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from msgspec import Struct
+
+from anki_backup import chains, durable, media, pages
+from anki_backup.errors import DamageError, SourceError, StorageError
+from anki_backup.model import seal, unseal
+from anki_backup.objects import BLOCK, ObjectStore
+
+CHANGES_LIMIT = pages.FRAME_BYTES // pages.PAGE
+AHEAD = 8
+
+
+class Mark(Struct, frozen=True, kw_only=True):
+    """What the newest good backup was made from, or last confirmed by."""
+
+    backup: str
+    collection_sha256: str
+    content_hash: str
+    media_section: str
+    sighting: list[list[int] | None] | None = None
+    has_media: bool = False
+    media_digest: str | None = None
+    index_sha256: str | None = None
+
+    def fits(self, sighting: list[list[int] | None], seen: media.Look | None) -> bool:
+        """Say whether no file changed since the mark was made, by size, times and inode."""
+        if self.sighting is None or self.sighting != sighting or self.has_media != (seen is not None):
+            return False
+        return seen is None or (seen.digest is not None and self.media_digest == seen.digest)
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """What a pass found: the new content's hash and size, and the pages that differ if they are few."""
+
+    sha256: str
+    size: int
+    unit: int
+    old_sha256: str | None = None
+    old_size: int = 0
+    count: int = 0
+    pages: list[tuple[int, bytes, bytes]] | None = None
+
+
+class Baseline:
+    """The cache of one source. All methods are for the holder of the lock, but `mark`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.collection = folder / "collection.anki2"
+        self.before = folder / "before.part"
+        self._undo: Change | None = None
+
+    def mark(self) -> Mark | None:
+        """Return the mark, None when there is none that can be believed."""
+        try:
+            return unseal((self.folder / "mark.json").read_bytes(), Mark, "the mark")
+        except (OSError, DamageError):
+            return None
+
+    def keep(self, mark: Mark) -> None:
+        """Replace the mark. It need not survive a power cut, only never be half there."""
+        self._replace("mark.json", seal(mark))
+        self._undo = None
+
+    def index(self, mark: Mark | None) -> dict[bytes, tuple[media.Entry, str]]:
+        """Return which media files were read before, as far as that can be believed."""
+        with suppress(OSError):
+            data = (self.folder / "media.index").read_bytes()
+            if mark and hashlib.sha256(data).hexdigest() == mark.index_sha256:
+                return media.unpack_index(data)
+        return {}
+
+    def keep_index(self, index: dict[bytes, tuple[media.Entry, str]]) -> str:
+        """Remember which media files were read; return what the mark needs to believe it."""
+        data = media.pack_index(index)
+        self._replace("media.index", data)
+        return hashlib.sha256(data).hexdigest()
+
+    def _replace(self, name: str, data: bytes) -> None:
+        with durable.part_file(self.folder / name) as fd:
+            durable.write_fully(fd, data)
+        durable.publish(self.folder / (name + durable.PART), self.folder / name)
+
+    def fill(self, store: ObjectStore, name: str) -> bool:
+        """Make the cached collection hold an object again; False when the repository can't give it."""
+        part = self.collection.with_name("collection.anki2.part")
+        try:
+            chains.materialise(store, name, part)
+        except DamageError:
+            return False
+        durable.publish(part, self.collection)
+        return True
+
+    def take(self, source: int) -> Change:
+        """Bring the content of an open file into the cache; say how it differs from what was there.
+
+        The size must be a multiple of 512. Few changed pages are patched in, with
+        the old ones kept to revert; else the old file moves to `before` and a copy
+        takes its place.
+        """
+        self._undo = None
+        change = self._compare(source)
+        if change is None or change.pages is None:
+            change = self._copy(source, change)
+        elif change.count:
+            with durable.storing(self.collection), open(self.collection, "r+b", buffering=0) as file:
+                for number, _, new in change.pages:
+                    os.pwrite(file.fileno(), new, number * change.unit)
+        self._undo = change
+        return change
+
+    def _compare(self, source: int) -> Change | None:
+        """Hash both files and find the pages that differ, in one pass; None when nothing is cached."""
+        try:
+            cached = os.open(self.collection, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return None
+        size, old_size = os.fstat(source).st_size, os.fstat(cached).st_size
+        unit = pages.unit_for(size, old_size)
+        found: list[pages.Change] | None = [] if size >= old_size else None
+        count = 0
+        try:
+            with _Digest() as old, _Digest() as new:
+                blocks = _both(source, cached, max(size, old_size), old, new)
+                # Read to the end even when there are too many changes: the hashes are wanted.
+                for change in pages.changed(blocks, unit):
+                    count += 1
+                    if found is not None:
+                        found.append(change)
+                        found = found if count <= CHANGES_LIMIT else None
+                return Change(
+                    sha256=new.hexdigest(),
+                    size=size,
+                    unit=unit,
+                    old_sha256=old.hexdigest(),
+                    old_size=old_size,
+                    count=count,
+                    pages=found,
+                )
+        finally:
+            os.close(cached)
+
+    def _copy(self, source: int, change: Change | None) -> Change:
+        """Keep the old file aside and put a whole copy in its place."""
+        digest, size = hashlib.sha256(), os.fstat(source).st_size
+        with durable.part_file(self.collection) as out:
+            for block in _blocks(source, size):
+                digest.update(block)
+                durable.write_fully(out, block)
+        if change:
+            durable.publish(self.collection, self.before)
+        durable.publish(self.collection.with_name("collection.anki2.part"), self.collection)
+        if change is None:
+            return Change(sha256=digest.hexdigest(), size=size, unit=pages.unit_for(size))
+        if change.sha256 != digest.hexdigest():
+            raise SourceError("the collection changed while it was read", hint="Close Anki, then run again.")
+        return change
+
+    def revert(self) -> None:
+        """Put back what `take` replaced, as far as it can be; the hash tells later if it could not."""
+        change, self._undo = self._undo, None
+        if change is None:
+            return
+        with suppress(OSError, StorageError):
+            if change.pages is None:
+                durable.publish(self.before, self.collection)
+                return
+            with open(self.collection, "r+b", buffering=0) as file:
+                for number, old, _ in change.pages:
+                    os.pwrite(file.fileno(), old, number * change.unit)
+                file.truncate(change.old_size)
+
+    def clear(self) -> None:
+        """Drop what a run leaves behind."""
+        for name in ("before.part", "base.part", "hot.part"):
+            (self.folder / name).unlink(missing_ok=True)
+
+
+class _Digest:
+    """A SHA-256 that is fed in a thread of its own, never far behind."""
+
+    def __enter__(self) -> _Digest:
+        self._pool = ThreadPoolExecutor(1)
+        self._digest = hashlib.sha256()
+        self._waiting: deque[Future[None]] = deque()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def update(self, block: bytes) -> None:
+        self._waiting.append(self._pool.submit(self._digest.update, block))
+        if len(self._waiting) > AHEAD:
+            self._waiting.popleft().result()
+
+    def hexdigest(self) -> str:
+        for future in self._waiting:
+            future.result()
+        return self._digest.hexdigest()
+
+
+def _both(source: int, cached: int, size: int, old: _Digest, new: _Digest) -> Iterator[tuple[bytes, bytes]]:
+    for at in range(0, size, BLOCK):
+        before, after = os.pread(cached, BLOCK, at), _pread(source, BLOCK, at)
+        if before:
+            old.update(before)
+        if after:
+            new.update(after)
+            yield before, after
+
+
+def _blocks(source: int, size: int) -> Iterator[bytes]:
+    for at in range(0, size, BLOCK):
+        yield _pread(source, min(BLOCK, size - at), at)
+
+
+def _pread(source: int, count: int, at: int) -> bytes:
+    try:
+        return os.pread(source, count, at)
+    except OSError as error:
+        raise SourceError(f"the collection can't be read: {(error.strerror or '').lower()}") from error

@@ -1,0 +1,252 @@
+"""The catalog: an index of backups and runs in SQLite, rebuildable from the files.
+
+It is never the truth. A reader that finds it missing, damaged, locked or of
+another version reads the manifests and events instead; the next writer rebuilds
+it. Rows are added after the files that they speak of are durable.
+
+Not in WAL mode: that can be opened neither on a full disk nor on a read-only one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import peewee
+from msgspec import DecodeError, ValidationError, convert, json, msgpack, structs, to_builtins
+
+from anki_backup.model import Alarm, Backup, Run
+
+VERSION = 1
+VARIABLES = 10_000
+PRAGMAS = {"journal_mode": "truncate", "synchronous": "full", "foreign_keys": 0}
+STATE_FIELDS = ("previous", "pinned", "label", "alarm", "verified_at")
+FIELDS = [name for name in Backup.__struct_fields__ if name not in STATE_FIELDS]
+
+
+class CatalogError(Exception):
+    """The catalog can't be used; the files still can."""
+
+
+class _BackupRow(peewee.Model):
+    id = peewee.TextField(primary_key=True)
+    source = peewee.TextField()
+    sequence = peewee.IntegerField()
+    created = peewee.IntegerField()
+    document = peewee.BlobField()
+    pinned = peewee.BooleanField(default=False)
+    label = peewee.TextField(null=True)
+    alarm = peewee.TextField(null=True)
+    verified_at = peewee.TextField(null=True)
+
+    class Meta:
+        table_name = "backup"
+        without_rowid = True
+
+
+class _RunRow(peewee.Model):
+    n = peewee.IntegerField(primary_key=True)
+    source = peewee.TextField()
+    document = peewee.BlobField(null=True)
+    started_at = peewee.TextField()
+
+    class Meta:
+        table_name = "run"
+
+
+class _Mark(peewee.Model):
+    key = peewee.TextField(primary_key=True)
+    value = peewee.IntegerField()
+
+    class Meta:
+        table_name = "mark"
+        without_rowid = True
+
+
+MODELS = (_BackupRow, _RunRow, _Mark)
+MIGRATIONS = {0: lambda database: database.create_tables(MODELS)}
+
+
+class State(NamedTuple):
+    """What events say of one backup."""
+
+    pinned: bool = False
+    label: str | None = None
+    alarm: Alarm | None = None
+    verified_at: datetime | None = None
+
+
+class Entry(NamedTuple):
+    """One backup in order: what sorts it, which it is and where it came from."""
+
+    sequence: int
+    created: int
+    id: str
+    source: str
+
+
+class Catalog:
+    """An open catalog. Every failure of SQLite is a CatalogError."""
+
+    def __init__(self, path: Path, *, write: bool) -> None:
+        uri = f"file:{quote(os.fsencode(path))}?mode={'rwc' if write else 'ro'}"
+        pragmas = PRAGMAS if write else {}
+        self._database = peewee.SqliteDatabase(uri, uri=True, pragmas=pragmas, timeout=5)
+        self._database.bind(MODELS)
+        with self._failing():
+            self._database.connect()
+            version = self._sql("pragma user_version").fetchone()[0]
+            if write and version < VERSION:
+                with self._database.atomic():
+                    for step in range(version, VERSION):
+                        MIGRATIONS[step](self._database)
+                    self._sql(f"pragma user_version = {VERSION}")
+            elif version != VERSION:
+                self._database.close()
+                raise CatalogError(f"the catalog has version {version}")
+
+    def _sql(self, statement: str) -> Any:
+        return self._database.execute_sql(statement)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        with self._failing():
+            self._database.close()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except (peewee.PeeweeException, DecodeError, ValidationError, UnicodeError, TypeError) as error:
+            with suppress(peewee.PeeweeException):
+                self._database.close()
+            raise CatalogError(str(error)) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Keep all changes of the body, or none."""
+        with self._failing(), self._database.atomic():
+            yield
+
+    # Reading
+
+    def entries(self) -> list[Entry]:
+        """Return every backup, oldest first."""
+        query = _BackupRow.select(_BackupRow.sequence, _BackupRow.created, _BackupRow.id, _BackupRow.source)
+        with self._failing():
+            return sorted(Entry(*row) for row in _rows(query))
+
+    def backups(self, ids: Iterable[str]) -> dict[str, Backup]:
+        """Return the named backups (without their `previous`)."""
+        wanted, found = list(ids), {}
+        with self._failing():
+            for at in range(0, len(wanted), VARIABLES):
+                rows = _BackupRow.select().where(_BackupRow.id.in_(wanted[at : at + VARIABLES]))
+                found.update({row.id: _backup(row) for row in rows})
+        return found
+
+    def mark(self, key: str) -> int:
+        """Return a number kept under a name: how far the event log was read (`offset`, `n`)."""
+        with self._failing():
+            row = _Mark.get_or_none(_Mark.key == key)
+            return row.value if row else 0
+
+    def runs(
+        self, source: str | None, since: datetime | None, limit: int | None
+    ) -> list[tuple[int, Run | None]]:
+        """Return runs, newest first: number and Run; None for one that was not seen to end."""
+        query = _RunRow.select().order_by(_RunRow.n.desc()).limit(limit)
+        if source:
+            query = query.where(_RunRow.source == source)
+        if since:
+            query = query.where(_RunRow.started_at >= since.isoformat())
+        with self._failing():
+            return [(row.n, _run(row)) for row in query]
+
+    def open_runs(self) -> dict[int, tuple[str, str]]:
+        """Return the runs that have not ended: number -> (source, start)."""
+        query = _RunRow.select().where(_RunRow.document.is_null())
+        with self._failing():
+            return {row.n: (row.source, row.started_at) for row in query}
+
+    # Writing
+
+    def put_backup(self, backup: Backup) -> None:
+        """Add a backup; what events say of it comes after, by `put_state`."""
+        values = [to_builtins(getattr(backup, name)) for name in FIELDS]
+        with self._failing():
+            _BackupRow.insert(
+                id=backup.id,
+                source=backup.source,
+                sequence=backup.sequence,
+                created=int(backup.created_at.timestamp()),
+                document=msgpack.encode(values),
+            ).on_conflict_replace().execute()
+
+    def drop_backup(self, backup_id: str) -> None:
+        with self._failing():
+            _BackupRow.delete().where(_BackupRow.id == backup_id).execute()
+
+    def put_state(self, backup_id: str, state: State) -> None:
+        """Keep what events say of a backup."""
+        alarm = json.encode(state.alarm).decode() if state.alarm else None
+        verified_at = state.verified_at.isoformat() if state.verified_at else None
+        with self._failing():
+            _BackupRow.update(
+                pinned=state.pinned, label=state.label, alarm=alarm, verified_at=verified_at
+            ).where(_BackupRow.id == backup_id).execute()
+
+    def put_run(self, number: int, source: str, started_at: str, run: Run | None) -> None:
+        """Add or replace a run; None while it has not ended."""
+        document = msgpack.encode(run) if run else None
+        with self._failing():
+            _RunRow.insert(
+                n=number, source=source, started_at=started_at, document=document
+            ).on_conflict_replace().execute()
+
+    def put_mark(self, key: str, value: int) -> None:
+        with self._failing():
+            _Mark.insert(key=key, value=value).on_conflict_replace().execute()
+
+    def content(self) -> list[tuple[Any, ...]]:
+        """Return every row of every table: two catalogs of one repository are equal in it."""
+        with self._failing():
+            return [(model.__name__, *row) for model in MODELS for row in _rows(model.select())]
+
+
+def _rows(query: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a query as what they are: peewee's types take them for models."""
+    yield from query.tuples()
+
+
+def _backup(row: _BackupRow) -> Backup:
+    values = dict(zip(FIELDS, msgpack.decode(row.document), strict=False))
+    return convert(
+        values
+        | {
+            "previous": None,
+            "pinned": bool(row.pinned),
+            "label": row.label,
+            "alarm": json.decode(row.alarm) if row.alarm else None,
+            "verified_at": row.verified_at,
+        },
+        Backup,
+    )
+
+
+def _run(row: _RunRow) -> Run | None:
+    return msgpack.decode(row.document, type=Run) if row.document else None
+
+
+def state_of(backup: Backup) -> State:
+    """Return the part of a backup that events decide."""
+    return State(backup.pinned, backup.label, backup.alarm, backup.verified_at)
+
+
+def with_state(backup: Backup, state: State) -> Backup:
+    """Return a backup with what events say of it."""
+    return structs.replace(backup, **state._asdict())

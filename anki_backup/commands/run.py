@@ -1,0 +1,163 @@
+"""`ankibak run`: a backup of each source, where something changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from msgspec import to_builtins
+
+from anki_backup import figures, runs, sources, terminal
+from anki_backup.attempt import Options, Progress
+from anki_backup.commands import Context
+from anki_backup.config import check_places
+from anki_backup.errors import BusyError, ConfigError, UsageError
+from anki_backup.model import Run, RunError
+from anki_backup.repository import Repository
+from anki_backup.runs import Result
+from anki_backup.sources import Source
+from anki_backup.values import duration
+
+
+def command(
+    ctx: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SOURCE]...", help="Only these; all enabled ones when none is named."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Make a backup even if nothing changed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Read every media file again.")] = False,
+    wait: Annotated[
+        str, typer.Option(metavar="TIME", help="Wait so long for the lock, or for Anki to close.")
+    ] = "0s",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Back up each source; a backup is made only where something changed.
+
+    Into a pipe a line for each source, with tabs between: source, outcome, backup,
+    stored_bytes, duration_ms, reason.
+    """
+    context: Context = ctx.obj
+    chosen = choose(context, names or [])
+    check_places(context.config, context.root)
+    options = Options(force, rehash, _seconds(wait), context.config.run.threads, _progress(context))
+    drivers = [sources.make(name, context.config.sources[name]) for name in chosen]
+    if dry_run:
+        from anki_backup import plan
+
+        results = [plan.plan(context.root, driver, options) for driver in drivers]
+    else:
+        repository = _repository(context)
+        results = [_run(repository, driver, options) for driver in drivers]
+    for result in results:
+        _tell(context, result)
+    _print(context, results, as_json=as_json)
+    if code := exit_code(results):
+        raise typer.Exit(code)
+
+
+def choose(context: Context, names: list[str]) -> list[str]:
+    """Return the sources to back up, in the order of the configuration; NotFoundError for an unknown one."""
+    configured = context.config.sources
+    if not configured:
+        raise ConfigError(
+            "no source is configured",
+            hint='Name one in the configuration: [sources.desktop] kind = "profile" path = "..."',
+        )
+    for name in names:
+        context.config.source(name)
+    return list(dict.fromkeys(names)) or [name for name, source in configured.items() if source.enabled]
+
+
+def exit_code(results: list[Result]) -> int:
+    """Return one code for all: 0 if all are fine, 3 if some are, theirs if all failed alike, else 1."""
+    codes = {result.error.exit_code if result.error else 3 if result.incomplete else 0 for result in results}
+    if len(codes) <= 1:
+        return codes.pop() if codes else 0
+    return 3 if codes & {0, 3} else 1
+
+
+def _seconds(text: str) -> float:
+    try:
+        return duration(text).total_seconds()
+    except ValueError as error:
+        raise UsageError(f"--wait {text} is no duration", hint="Write it so: 30s, 15m, 1h.") from error
+
+
+def _repository(context: Context) -> Repository:
+    """Open the repository; where there is none yet, make it and say so."""
+    fresh = not (context.root / "repository.json").exists()
+    repository = Repository.create(context.root)
+    if fresh:
+        context.say(f"made a new repository in {context.root}")
+    return repository
+
+
+def _run(repository: Repository, source: Source, options: Options) -> Result:
+    """Back up one source; that another process is busy stops only this one."""
+    try:
+        return runs.back_up(repository, source, options)
+    except BusyError as error:
+        told = RunError(code=error.code, message=error.message, hint=error.hint)
+        run = Run(source=source.name, started_at=datetime.now(UTC), outcome="failed", error=told)
+        return Result(run, error=error)
+
+
+def _progress(context: Context) -> Progress:
+    def progress(title: str, total: int) -> AbstractContextManager[Callable[[int], object]]:
+        return terminal.progress(title, total or None, quiet=context.quiet, color=context.color)
+
+    return progress
+
+
+def _tell(context: Context, result: Result) -> None:
+    for warning in result.warnings:
+        context.warn(f"{result.run.source}: {warning}")
+
+
+def _print(context: Context, results: list[Result], *, as_json: bool) -> None:
+    if as_json:
+        shown = [to_builtins(result.run) | {"backup": result.backup} for result in results]
+        terminal.print_json({"results": shown})
+        if len(results) == 1 and results[0].error:
+            raise results[0].error
+        return
+    if len(results) == 1 and results[0].error:
+        raise results[0].error
+    for result in results:
+        if result.error:
+            terminal.talk(
+                f"{result.run.source}: {result.error.message}",
+                "error",
+                context.log_format,
+                context.color,
+                result.error.hint,
+            )
+    if not terminal.is_terminal():
+        terminal.print_rows(_fields(result.run) for result in results)
+    elif not context.quiet:
+        for result in results:
+            terminal.write(_sentence(result) + "\n")
+
+
+def _fields(run: Run) -> list[object]:
+    return [run.source, run.outcome, run.backup, run.stored_bytes, run.duration_ms, run.reason]
+
+
+def _sentence(result: Result) -> str:
+    """Say in words what came of a run."""
+    run, backup = result.run, result.backup
+    took = figures.duration(run.duration_ms)
+    if backup:
+        counted = "" if backup.stats.cards is None else f", {backup.stats.cards:,} cards"
+        stored = figures.size(run.stored_bytes)
+        return f"{run.source}: backed up as {backup.id}{counted}; {stored} stored in {took}"
+    if run.outcome == "failed":
+        return f"{run.source}: failed"
+    if run.outcome == "planned":
+        return f"{run.source}: would be backed up ({run.reason})"
+    return f"{run.source}: nothing changed ({took})"

@@ -1,0 +1,67 @@
+"""`ankibak verify`: read again, hash again, report what is not as it was."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from anki_backup import figures, terminal, verify
+from anki_backup.commands import Context
+from anki_backup.errors import DamageError
+from anki_backup.repository import Repository
+from anki_backup.terminal import Column
+
+COLUMNS = (
+    Column("Backup", style="cyan"),
+    Column("Kind", style="red"),
+    Column("Object", above=100),
+    Column("What is wrong", wraps=True),
+)
+
+
+def command(
+    ctx: typer.Context,
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help="Only these backups; all when none is named."),
+    ] = None,
+    read_data: Annotated[bool, typer.Option("--read-data", help="Read and hash every byte again.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Check backups for damage; changes nothing, and exits with 6 when there is some.
+
+    Into a pipe a line for each finding, with tabs between: backup, object,
+    kind, message.
+    """
+    context: Context = ctx.obj
+    repository = context.repository()
+    wanted = [_resolve(context, repository, text) for text in ids or []]
+    with terminal.progress("Verifying", None, quiet=context.quiet, color=context.color) as advance:
+        report = verify.verify(repository, wanted, read_data, advance)
+    found = report.findings
+    if as_json:
+        terminal.print_json({"checked": report.checked, "findings": found})
+    elif terminal.is_terminal() and found:
+        rows = ((item.backup or "-", item.kind, item.object or "-", item.message) for item in found)
+        terminal.print_table(COLUMNS, rows, context.color)
+    else:
+        terminal.print_rows([item.backup, item.object, item.kind, item.message] for item in found)
+    if found:
+        raise DamageError(
+            f"there is damage in {repository.root}: {figures.counted(len(found), 'finding')}",
+            hint="Keep the folder as it is, and make a new backup elsewhere: ankibak run --repository PATH",
+        )
+    if terminal.is_terminal() and not as_json:
+        depth = "every byte read" if read_data else "add --read-data to read every byte"
+        context.say(f"no damage in {figures.counted(report.checked, 'backup')} ({depth})")
+
+
+def _resolve(context: Context, repository: Repository, text: str) -> str:
+    """Return the id that is meant; that of a backup that can't be read any more has to be typed in full."""
+    try:
+        return context.find(repository, text).id
+    except DamageError:
+        if text in repository.history.ids():
+            return text
+        raise

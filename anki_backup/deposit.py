@@ -1,0 +1,123 @@
+"""How a capture becomes objects: a delta over an earlier one where that is small, else whole.
+
+Everything written is read back, unpacked and compared before this returns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from contextlib import closing
+
+from anki_backup import chains, deltas, medialist, pages
+from anki_backup.baseline import Baseline, Change
+from anki_backup.errors import DamageError
+from anki_backup.model import MediaFile
+from anki_backup.objects import Info, ObjectStore
+
+WORTH = 2
+TOO_MANY = 3
+
+
+def put_collection(
+    store: ObjectStore, baseline: Baseline, change: Change, base: str | None, threads: int
+) -> None:
+    """Keep the collection that lies in the cache; `base` is the object that the pages were compared with.
+
+    A delta must be smaller than half of the whole object that its chain begins
+    with, so that a chain never costs more than it saves.
+    """
+    if store.has(change.sha256) and chains.is_sound(store, change.sha256):
+        store.batch.add(store.path(change.sha256))
+        return
+    if base and chains.is_sound(store, base) and _put_pages(store, baseline, change, base):
+        return
+    with open(baseline.collection, "rb", buffering=0) as file:
+        blocks = chains.file_blocks(file.fileno(), change.size)
+        store.put_blocks(change.sha256, change.size, blocks, threads)
+
+
+def _put_pages(store: ObjectStore, baseline: Baseline, change: Change, newest: str) -> bool:
+    base, position = chains.base_for_next(store, newest)
+    limit = chains.ancestry(store, newest)[-1].stored_bytes // WORTH
+    if base.name == newest and change.pages is not None:
+        old = {number: before for number, before, _ in change.pages}
+        new = {number: after for number, _, after in change.pages}
+        read_old, read_new = _reader(old, change.unit), _reader(new, change.unit)
+        return _put_delta(store, change, base, position, change.pages, limit, read_old, read_new)
+    if change.count * change.unit * TOO_MANY > change.size:
+        return False
+    old_path = baseline.before
+    if base.name != newest:
+        old_path = baseline.folder / "base.part"
+        chains.materialise(store, base.name, old_path)
+    try:
+        with (
+            open(old_path, "rb", buffering=0) as old_file,
+            open(baseline.collection, "rb", buffering=0) as new_file,
+        ):
+            fds = old_file.fileno(), new_file.fileno()
+            blocks = chains.paired_blocks(*fds, change.size)
+            unit = pages.unit_for(base.size, change.size)
+            changes = pages.changed(blocks, unit)
+            readers = [lambda at, count, fd=fd: os.pread(fd, count, at) for fd in fds]
+            return _put_delta(store, change, base, position, changes, limit, *readers)
+    finally:
+        baseline.clear()
+
+
+def _put_delta(
+    store: ObjectStore,
+    change: Change,
+    base: Info,
+    position: int,
+    changes: Iterable[pages.Change],
+    limit: int,
+    read_old: deltas.ReadAt,
+    read_new: deltas.ReadAt,
+) -> bool:
+    unit = pages.unit_for(base.size, change.size)
+    encoded = pages.encode(changes, unit, base.size, change.size, limit=limit)
+    if encoded is None:
+        return False
+    chains.put_delta(store, change.sha256, change.size, base.name, position, *encoded)
+    with closing(chains.Delta(store, change.sha256)) as delta:
+
+        def compare(at: int, data: bytes) -> None:
+            if data != read_new(at, len(data)):
+                raise DamageError(f"object {change.sha256} did not unpack to what was packed")
+
+        deltas.patch(delta.table, delta.frames(), base.size, change.size, read_old, compare)
+    return True
+
+
+def _reader(units: dict[int, bytes], unit: int) -> deltas.ReadAt:
+    """Read from changed pages as from the file that they are of."""
+
+    def read_at(at: int, count: int) -> bytes:
+        return b"".join([units[number] for number in range(at // unit, (at + count) // unit)])
+
+    return read_at
+
+
+def put_list(store: ObjectStore, files: list[MediaFile], newest: str | None) -> str:
+    """Keep a list of media; when `newest` is the list before it, only what came and went is stored."""
+    data = medialist.pack_list(files)
+    name = hashlib.sha256(data).hexdigest()
+    if store.has(name) and chains.is_sound(store, name):
+        store.batch.add(store.path(name))
+    elif not newest or not chains.is_sound(store, newest) or not _put_lines(store, name, data, newest):
+        store.put(data)
+    return name
+
+
+def _put_lines(store: ObjectStore, name: str, data: bytes, newest: str) -> bool:
+    base, position = chains.base_for_next(store, newest)
+    table, frames = medialist.list_delta(chains.read(store, base.name), data)
+    if (len(table) + sum(map(len, frames))) * WORTH > len(data):
+        return False
+    chains.put_delta(store, name, len(data), base.name, position, table, frames)
+    if chains.read(store, name) != data:
+        raise DamageError(f"object {name} did not unpack to what was packed")
+    return True

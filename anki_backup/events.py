@@ -1,0 +1,144 @@
+"""The event log: what happened, line by line, and no manifest holds.
+
+`state/events.jsonl` is append-only. Each line is a JSON object that ends in
+`,"crc32":"xxxxxxxx"}`, the CRC-32 of the line's bytes before that member. `n`
+counts up by one. Known events:
+
+    run_started  source                       run      run (n of its start), and a Run's fields
+    pin          backup, label                unpin    backup
+    alarm        backup, alarm                acknowledge  backup
+    proof        backup                       rollback source, from, to, safety, pushed, outcome
+    folded       source, day, count: unchanged runs of that day, kept as one line
+
+Only folding rewrites the file, whole or not at all. A line that a crash tore is
+passed over; `verify` reports any other line that is not as it was written.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from anki_backup import durable
+from anki_backup.errors import DamageError
+from anki_backup.model import dump, load
+
+SEAL = re.compile(rb'(.*),"crc32":"([0-9a-f]{8})"\}')
+TAIL = 1 << 16
+KEPT_SINGLY = timedelta(days=35)
+
+
+class Line(NamedTuple):
+    """One line: its event, or None when its bytes are not what was written; where it begins and ends."""
+
+    event: dict[str, Any] | None
+    start: int
+    end: int
+
+
+def encode(event: dict[str, Any]) -> bytes:
+    """Return a sealed line."""
+    body = dump(event)[:-1]
+    return b'%s,"crc32":"%08x"}\n' % (body, zlib.crc32(body))
+
+
+def decode(line: bytes) -> dict[str, Any] | None:
+    """Return the event of a line, None if it is torn or damaged."""
+    match = SEAL.fullmatch(line.rstrip(b"\n"))
+    if not match or zlib.crc32(match[1]) != int(match[2], 16) or not line.endswith(b"\n"):
+        return None
+    try:
+        event = load(match[1] + b"}", "an event")
+    except DamageError:
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("n"), int) else None
+
+
+def append(path: Path, event: str, at: datetime, **fields: Any) -> int:
+    """Write one event durably; return its number."""
+    number = (last(path) or {"n": 0})["n"] + 1
+    durable.append(path, encode({"n": number, "at": at, "event": event, **fields}))
+    return int(number)
+
+
+def read(path: Path, offset: int = 0) -> Iterator[Line]:
+    """Yield the lines from a byte offset on; nothing when there is no log yet."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            for line in file:
+                yield Line(decode(line), offset, offset + len(line))
+                offset += len(line)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DamageError(f"{path} can't be read: {error.strerror}") from error
+
+
+def last(path: Path) -> dict[str, Any] | None:
+    """Return the newest sound event, reading only the end of the log."""
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return None
+    found = [line.event for line in read(path, _line_start(path, max(0, size - TAIL))) if line.event]
+    return found[-1] if found else None
+
+
+def _line_start(path: Path, offset: int) -> int:
+    """Move an offset to the start of the next line."""
+    if not offset:
+        return 0
+    with open(path, "rb") as file:
+        file.seek(offset - 1)
+        file.readline()
+        return file.tell()
+
+
+def fold(path: Path, now: datetime) -> bool:
+    """Fold unchanged runs older than 35 days to one line a source and day; say whether it was done.
+
+    Waits until a week of them has come together, so that it is done rarely.
+    """
+    lines = [line.event for line in read(path) if line.event]
+    old = {
+        event["run"]: event
+        for event in lines
+        if event["event"] == "run" and event.get("reason") == "unchanged" and _at(event) < now - KEPT_SINGLY
+    }
+    if not old or min(map(_at, old.values())) > now - KEPT_SINGLY - timedelta(days=7):
+        return False
+    days: dict[tuple[str, str], dict[str, Any]] = {}
+    kept: list[dict[str, Any]] = []
+    for event in lines:
+        if event["event"] == "run" and event["run"] in old:
+            day = (event["source"], event["at"][:10])
+            if day not in days:
+                kept.append(days.setdefault(day, _folded(event)))
+            days[day]["count"] += 1
+        elif not (event["event"] == "run_started" and event["n"] in old):
+            kept.append(event)
+    durable.write(path, b"".join(map(encode, kept)))
+    return True
+
+
+def _folded(event: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: event[key] for key in ("n", "at", "source")}
+    return kept | {"event": "folded", "day": event["at"][:10], "count": 0}
+
+
+def _at(event: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(event["at"])
+
+
+def size(path: Path) -> int:
+    """Return the bytes of the log, 0 when there is none."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0

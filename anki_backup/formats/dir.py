@@ -1,0 +1,136 @@
+"""`dir`: a folder with the collection and its media, as Anki keeps them.
+
+collection.anki2   collection.media/   metadata.json (the manifest)   SHA256SUMS
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from anki_backup import durable
+from anki_backup.errors import DamageError, UsageError
+from anki_backup.formats import Contents
+from anki_backup.model import MediaFile, file_name_text
+
+COLLECTION, MEDIA, MANIFEST, SUMS = "collection.anki2", "collection.media", "metadata.json", "SHA256SUMS"
+OURS = {COLLECTION, MEDIA, MANIFEST, SUMS}
+
+
+def write(contents: Contents, target: Path | None, *, media: bool) -> list[str]:
+    """Make the folder `target`; an older export of ours there is replaced, nothing else ever."""
+    assert target is not None, "a folder can't go to standard output"
+    if target.is_dir() and set(os.listdir(target)) - OURS:
+        raise UsageError(f"{target} holds other files", hint="Name a new or empty folder with -o.")
+    part = target.with_name(target.name + durable.PART)
+    _remove(part)
+    try:
+        warnings, damaged = _fill(part, contents, media)
+        _replace(part, target)
+    except BaseException:
+        _remove(part)
+        raise
+    if damaged:
+        some = ", ".join(damaged[:3])
+        raise DamageError(
+            f"{len(damaged)} media files of {contents.backup.id} are damaged and were left out: {some}",
+            hint="All the rest was written. See what else is damaged: ankibak verify --read-data",
+        )
+    return warnings
+
+
+def _fill(part: Path, contents: Contents, media: bool) -> tuple[list[str], list[str]]:
+    durable.make_directory(part)
+    contents.collection(part / COLLECTION)
+    manifest = contents.manifest()
+    durable.write(part / MANIFEST, manifest)
+    sums = [(contents.backup.collection_sha256, COLLECTION.encode())]
+    sums.append((hashlib.sha256(manifest).hexdigest(), MANIFEST.encode()))
+    warnings: list[str] = []
+    damaged: list[str] = []
+    if media:
+        durable.make_directory(part / MEDIA)
+        fd = os.open(part / MEDIA, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for file in contents.media():
+                try:
+                    problem = put_file(fd, file, contents.blocks(file.sha256))
+                except DamageError:
+                    damaged.append(file_name_text(file.name))
+                    continue
+                if problem:
+                    warnings.append(problem)
+                else:
+                    sums.append((file.sha256, MEDIA.encode() + b"/" + file.name))
+        finally:
+            os.close(fd)
+    durable.write(part / SUMS, b"".join(_sum(digest, name) for digest, name in sums))
+    batch = durable.Batch(part)
+    for path, folders, files in os.walk(part):
+        batch.add_directory(Path(path))
+        for name in files:
+            batch.add(Path(path, name))
+        folders.sort()
+    batch.flush()
+    return warnings, damaged
+
+
+def _sum(digest: str, name: bytes) -> bytes:
+    """A line of `sha256sum`, which marks a line with escapes by a backslash in front."""
+    escaped = name.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+    return (b"\\" if escaped != name else b"") + digest.encode() + b"  " + escaped + b"\n"
+
+
+def put_file(folder: int, file: MediaFile, blocks: Iterator[bytes]) -> str | None:
+    """Write one media file into an open folder; say why if its name can't be one there.
+
+    The one way by which names from inside a backup become files: created here,
+    never followed, never outside. DamageError leaves nothing behind.
+    """
+    shown = file_name_text(file.name)
+    if not is_file_name(file.name):
+        return f"media file {shown!r} has a name that leads elsewhere: left out"
+    try:
+        fd = os.open(file.name, durable.CREATE, 0o600, dir_fd=folder)
+    except FileExistsError:
+        return (
+            f"media file {shown!r} would replace one whose name this file system takes for the same: left out"
+        )
+    except OSError as error:
+        with durable.storing(Path(shown)):
+            raise error
+    try:
+        with durable.storing(Path(shown)):
+            for block in blocks:
+                durable.write_fully(fd, block)
+            os.utime(fd, ns=(file.mtime_ns, file.mtime_ns))
+    except BaseException:
+        os.unlink(file.name, dir_fd=folder)
+        raise
+    finally:
+        os.close(fd)
+    return None
+
+
+def is_file_name(name: bytes) -> bool:
+    """Say whether a name names one file in a folder and nothing else."""
+    return name not in (b"", b".", b"..") and b"/" not in name and b"\0" not in name and len(name) <= 255
+
+
+def _replace(part: Path, target: Path) -> None:
+    if target.is_dir():
+        _remove(target)
+    durable.publish(part, target)
+    with durable.storing(target):
+        durable.sync_directory(target.absolute().parent)
+
+
+def _remove(folder: Path) -> None:
+    with durable.storing(folder):
+        if folder.is_symlink() or folder.is_file():
+            folder.unlink()
+        elif folder.exists():
+            shutil.rmtree(folder)

@@ -1,0 +1,64 @@
+"""What a run would do, without doing it: nothing is written, no lock is taken."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from msgspec import structs
+
+from anki_backup import chains, collection, content, media, medialist
+from anki_backup.attempt import Options, known
+from anki_backup.baseline import Baseline
+from anki_backup.errors import AnkibakError, RepositoryError
+from anki_backup.model import MediaFile, Outcome, Run, RunError
+from anki_backup.repository import Repository
+from anki_backup.runs import Result
+from anki_backup.sources import Source
+
+
+def plan(root: Path, source: Source, options: Options) -> Result:
+    """Return what `back_up` would come to: planned, skipped, or the failure."""
+    run = Run(source=source.name, started_at=datetime.now(UTC), outcome="planned")
+    try:
+        repository = Repository.open(root)
+    except RepositoryError:
+        repository = None
+    try:
+        reason = _reason(repository, source, options)
+    except AnkibakError as error:
+        told = RunError(code=error.code, message=error.message, hint=error.hint)
+        return Result(structs.replace(run, outcome="failed", error=told), error=error)
+    outcome: Outcome = "skipped" if reason == "unchanged" else "planned"
+    return Result(structs.replace(run, outcome=outcome, reason=reason))
+
+
+def _reason(repository: Repository | None, source: Source, options: Options) -> str:
+    sighting = source.look()
+    seen = media.look(source.media, time.time_ns()) if source.media.is_dir() else None
+    mark = None
+    if repository:
+        mark = known(repository, source.name, Baseline(repository.root / "cache" / source.name))
+    if mark and not options.force and mark.fits(sighting.states(), seen):
+        return "unchanged"
+    with tempfile.TemporaryDirectory(prefix="ankibak-") as folder:
+        capture = source.capture(Path(folder), options.wait_s)
+        collection.check(capture.path, thorough=capture.private)
+        if mark is None or options.force:
+            return "the first backup" if mark is None else "forced"
+        assert repository is not None
+        before = repository.media(mark.backup)
+        if not _same_media(before, seen):
+            return "media changed"
+        if chains.digest_of(capture.path) == mark.collection_sha256:
+            return "unchanged"
+        found = content.content_hash(capture.path, content.media_section(medialist.named(before)))
+        return "unchanged" if found == mark.content_hash else "the collection changed"
+
+
+def _same_media(before: list[MediaFile], seen: media.Look | None) -> bool:
+    """Compare by name, size and time: a file that was only touched counts as changed here."""
+    now = {(entry.name, entry.size, entry.mtime_ns) for entry in seen.entries} if seen else set()
+    return now == {(file.name, file.size, file.mtime_ns) for file in before}

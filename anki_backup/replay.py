@@ -1,0 +1,63 @@
+"""What a row of events comes to: the state of each backup, and the runs."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from anki_backup import events
+from anki_backup.catalog import State
+from anki_backup.errors import DamageError
+from anki_backup.model import Alarm, Run, typed
+
+BLANK = State()
+
+
+class Replay:
+    """Applies events in order to what was known before them."""
+
+    def __init__(self, before: dict[str, State] | None = None) -> None:
+        self.states: dict[str, State] = dict(before or {})
+        self.runs: dict[int, tuple[str, str, Run | None]] = {}
+        self.offset = 0
+        self.number = 0
+
+    def apply(self, line: events.Line) -> None:
+        """Apply one line; one that is damaged only moves the offset."""
+        self.offset = line.end
+        if line.event is None:
+            return
+        event = line.event
+        self.number = event["n"]
+        with suppress(KeyError, DamageError):  # of a later program, or not as we write it
+            self._apply(event)
+
+    def _apply(self, event: dict[str, Any]) -> None:
+        match event["event"]:
+            case "run_started":
+                self.runs[event["n"]] = (event["source"], event["at"], None)
+            case "run" | "folded":
+                run = typed(event | _folded_run(event), Run, "a run in the event log")
+                number = event.get("run", event["n"])
+                self.runs[number] = (run.source, run.started_at.isoformat(), run)
+            case "pin":
+                self._change(event, pinned=True, label=event.get("label"))
+            case "unpin":
+                self._change(event, pinned=False)
+            case "alarm":
+                self._change(event, alarm=typed(event["alarm"], Alarm, "an alarm"))
+            case "acknowledge":
+                self._change(event, alarm=None)
+            case "proof":
+                self._change(event, verified_at=datetime.fromisoformat(event["at"]))
+
+    def _change(self, event: dict[str, Any], **fields: Any) -> None:
+        backup = event["backup"]
+        self.states[backup] = self.states.get(backup, BLANK)._replace(**fields)
+
+
+def _folded_run(event: dict[str, Any]) -> dict[str, Any]:
+    if event["event"] == "run":
+        return {}
+    return {"started_at": event["at"], "outcome": "skipped", "reason": "unchanged"}

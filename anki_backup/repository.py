@@ -1,0 +1,281 @@
+"""The repository: the facade over objects, manifests, events and catalog.
+
+Reading needs no lock and no free space. Writing happens inside `writing`, in one
+order: objects, then the manifest, then the event, then the row of the catalog.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct, structs
+
+from anki_backup import chains, durable, events, lookup, medialist
+from anki_backup.errors import DamageError, NotFoundError, RepositoryError
+from anki_backup.history import History, backup_of
+from anki_backup.model import (
+    FORMAT,
+    Backup,
+    BackupManifest,
+    DeckStats,
+    MediaFile,
+    Run,
+    now,
+    seal,
+    unseal,
+)
+from anki_backup.objects import ObjectStore
+
+PARTS = ("backups", "objects", "state", "cache")
+NAME = "repository.json"
+FRESH = {"state", NAME + durable.PART}
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """`repository.json`."""
+
+    format: int
+    id: str
+
+
+class Decks(Struct, frozen=True, kw_only=True):
+    """`stats.json`."""
+
+    decks: list[DeckStats]
+
+
+class Repository:
+    """One repository, open for reading; inside `writing` also for writing."""
+
+    def __init__(self, root: Path, identity: Identity) -> None:
+        self.root = root
+        self.id = identity.id
+        self.format = identity.format
+        self.history = History(root, identity.id)
+        self.batch = durable.Batch(root)
+        self.store = ObjectStore(root / "objects", self.batch)
+
+    @classmethod
+    def open(cls, root: Path) -> Repository:
+        """Open the repository in `root`; RepositoryError when there is none that we can read."""
+        path = root / NAME
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise RepositoryError(
+                f"there is no repository in {root}", hint="Make the first backup, which makes it: ankibak run"
+            ) from None
+        except OSError as error:
+            raise RepositoryError(f"can't read {path}: {error.strerror}") from error
+        identity = unseal(data, Identity, NAME)
+        if not 0 < identity.format <= FORMAT:
+            raise RepositoryError(
+                f"the repository in {root} has format {identity.format}; this program knows up to {FORMAT}",
+                hint="Install a newer ankibak.",
+            )
+        return cls(root, identity)
+
+    @classmethod
+    def create(cls, root: Path) -> Repository:
+        """Make a repository in `root`, which must be missing or empty; an existing one is opened."""
+        if not (root / NAME).exists():
+            _refuse_foreign(root)
+            with durable.storing(root):
+                root.mkdir(0o700, parents=True, exist_ok=True)
+            durable.make_directory(root / "state")
+            with durable.lock(root / "state" / "lock", "init", 5):
+                if not (root / NAME).exists():
+                    durable.write(root / NAME, seal(Identity(format=FORMAT, id=uuid.uuid4().hex)))
+        return cls.open(root)
+
+    # Reading
+
+    def backups(
+        self, source: str | None = None, since: datetime | None = None, limit: int | None = None
+    ) -> list[Backup]:
+        """Return backups, newest first."""
+        view = self.history.view()
+        found = [
+            entry
+            for entry in reversed(view.entries)
+            if (source is None or entry.source == source)
+            and (since is None or entry.created >= since.timestamp())
+        ]
+        return view.backups(found[:limit])
+
+    def find(self, text: str, zone: tzinfo | None = None) -> Backup:
+        """Return the backup that `text` names; NotFoundError, or DamageError if it can't be read."""
+        view = self.history.view()
+        if text in self.history.damaged:
+            raise DamageError(self.history.damaged[text], hint="See what else is damaged: ankibak verify")
+        entry = lookup.resolve(text, view.entries, zone)
+        found = view.backups([entry])
+        if not found:
+            raise DamageError(self.history.damaged[entry.id], hint="See what else is damaged: ankibak verify")
+        return found[0]
+
+    def manifest(self, backup_id: str) -> BackupManifest:
+        """Return a backup's manifest as it was written."""
+        return self.history.manifest(backup_id)
+
+    def decks(self, backup_id: str) -> list[DeckStats]:
+        """Return the decks of a backup with their cards."""
+        data = self.history.document(backup_id, "stats.json")
+        what = f"stats.json of backup {backup_id}"
+        if hashlib.sha256(data).hexdigest() != self.manifest(backup_id).stats_sha256:
+            raise DamageError(f"{what} is not the one that its manifest names")
+        return unseal(data, Decks, what).decks
+
+    def media(self, backup_id: str) -> list[MediaFile]:
+        """Return the media of a backup, sorted by name."""
+        name = self.manifest(backup_id).media_list
+        return medialist.unpack_list(chains.read(self.store, name)) if name else []
+
+    def runs(
+        self, source: str | None = None, since: datetime | None = None, limit: int | None = None
+    ) -> list[Run]:
+        """Return runs, newest first."""
+        return self.history.view().runs(source, since, limit)
+
+    def restore_collection(self, backup_id: str, path: Path) -> None:
+        """Make `path` the collection of a backup, byte for byte; its SHA-256 is compared."""
+        chains.materialise(self.store, self.manifest(backup_id).collection_sha256, path)
+
+    # Writing
+
+    @contextmanager
+    def writing(self, command: str, wait_s: float = 0) -> Iterator[None]:
+        """Hold the lock; what a dead writer left is swept away and its run marked interrupted."""
+        with durable.lock(self.root / "state" / "lock", command, wait_s):
+            for part in PARTS:
+                durable.make_directory(self.root / part)
+            durable.sweep(self.root / "backups")
+            durable.sweep(self.root / "objects")
+            durable.sweep(self.root / "state")
+            newest = events.last(self.history.log)
+            if newest and newest["event"] == "run_started":
+                self._interrupt(newest)
+            yield
+
+    def _interrupt(self, started: dict[str, Any]) -> None:
+        fields = {"run": started["n"], "source": started["source"], "started_at": started["at"]}
+        self.record("run", **fields, outcome="interrupted")
+
+    def record(self, event: str, **fields: Any) -> int:
+        """Append an event; return its number."""
+        return events.append(self.history.log, event, now(), **fields)
+
+    def index(self) -> None:
+        """Bring the catalog up to date; fold old unchanged runs when that is due."""
+        if events.fold(self.history.log, now()):
+            self.history.rebuild()
+        else:
+            self.history.open_catalog().close()
+
+    def rebuild_catalog(self) -> int:
+        """Make the catalog anew from the files; return how many backups it has."""
+        return self.history.rebuild()
+
+    def next_place(self, created_at: datetime) -> tuple[str, int]:
+        """Return the id and sequence number of a backup made at that second."""
+        view = self.history.view()
+        sequence = max((entry.sequence for entry in view.entries), default=0) + 1
+        taken = set(os.listdir(self.root / "backups"))
+        second = created_at.strftime("%Y-%m-%dT%H-%M-%SZ")
+        name, count = second, 1
+        while name in taken:
+            count += 1
+            name = f"{second}-{count}"
+        return name, sequence
+
+    def commit(self, manifest: BackupManifest, decks: list[DeckStats]) -> Backup:
+        """Make a backup real: everything it names is made durable before its folder gets its name.
+
+        `stored_bytes` and `stats_sha256` are filled in here.
+        """
+        self.batch.flush()
+        stats = seal(Decks(decks=decks))
+        manifest = structs.replace(manifest, stats_sha256=hashlib.sha256(stats).hexdigest())
+        document, stored = b"", 0
+        while stored != self.store.added_bytes + len(stats) + len(document) or not document:
+            stored = self.store.added_bytes + len(stats) + len(document)
+            manifest = structs.replace(manifest, stored_bytes=stored)
+            document = seal(manifest)
+        folder = self.history.folder(manifest.id)
+        part = folder.with_name(folder.name + durable.PART)
+        durable.make_directory(part)
+        durable.write(part / "stats.json", stats)
+        durable.write(part / "metadata.json", document)
+        durable.publish(part, folder)
+        with durable.storing(folder):
+            durable.sync_directory(folder.parent)
+        self.store.added_bytes = 0
+        return backup_of(self.manifest(manifest.id))
+
+    def point(self, source: str, backup_id: str) -> None:
+        """Note which backup a source's active state is."""
+        path = self.root / "state" / "current-pointer.json"
+        durable.write(path, seal({"sources": self.pointers() | {source: backup_id}}))
+
+    def pointers(self) -> dict[str, str]:
+        """Return source -> active backup; empty when nothing was noted."""
+        try:
+            data = (self.root / "state" / "current-pointer.json").read_bytes()
+        except FileNotFoundError:
+            return {}
+        return unseal(data, Pointers, "current-pointer.json").sources
+
+    def newest_of(self, source: str) -> Backup:
+        """Return the newest backup of a source."""
+        found = self.backups(source, limit=1)
+        if not found:
+            raise NotFoundError(f"there is no backup of source {source}", hint="Make one: ankibak run")
+        return found[0]
+
+
+class Contents:
+    """One backup's contents, for the formats: each piece is compared by hash before it is given."""
+
+    def __init__(self, repository: Repository, backup: Backup) -> None:
+        self.backup = backup
+        self._repository = repository
+
+    def collection(self, path: Path) -> None:
+        self._repository.restore_collection(self.backup.id, path)
+
+    def manifest(self) -> bytes:
+        return self._repository.history.document(self.backup.id, "metadata.json")
+
+    def media(self) -> list[MediaFile]:
+        return self._repository.media(self.backup.id)
+
+    def blocks(self, sha256: str) -> Iterator[bytes]:
+        return self._repository.store.blocks(sha256)
+
+
+class Pointers(Struct, frozen=True, kw_only=True):
+    """`current-pointer.json`."""
+
+    sources: dict[str, str]
+
+
+def _refuse_foreign(root: Path) -> None:
+    """A folder with other things in it is not ours to fill; an empty or half-made one is."""
+    try:
+        names = set(os.listdir(root))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RepositoryError(f"can't read {root}: {error.strerror}") from error
+    if names - FRESH:
+        raise RepositoryError(
+            f"{root} is not empty and holds no repository",
+            hint="Name an empty folder as storage.root, or look whether the right disk is mounted.",
+        )

@@ -1,0 +1,76 @@
+"""Where a source meets the repository: an attempt, recorded from its start to its end."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from msgspec import structs
+
+from anki_backup.attempt import Attempt, Options
+from anki_backup.errors import AnkibakError, Terminated
+from anki_backup.model import Backup, Run, RunError
+from anki_backup.repository import Repository
+from anki_backup.sources import Source
+
+INDEX_EVERY = 100
+
+
+class Result(NamedTuple):
+    """What came of a run: its record, the backup if one was made, and what a person should know."""
+
+    run: Run
+    backup: Backup | None = None
+    warnings: tuple[str, ...] = ()
+    incomplete: bool = False
+    error: AnkibakError | None = None
+
+
+def back_up(repository: Repository, source: Source, options: Options) -> Result:
+    """Back up one source if it changed, under the lock, and record how it went.
+
+    What a source or a disk can do comes back as a failed run. BusyError is raised
+    when another process holds the lock for longer than `options.wait_s`.
+    """
+    with repository.writing(f"run {source.name}", options.wait_s):
+        started, clock = datetime.now(UTC), time.monotonic()
+        run = Run(source=source.name, started_at=started, outcome="skipped", reason="unchanged")
+        number = None
+        try:
+            number = repository.record("run_started", source=source.name)
+            attempt = Attempt(repository, source, options)
+            backup = attempt.go()
+            result = Result(run, backup, tuple(attempt.warnings), attempt.incomplete)
+        except (Terminated, KeyboardInterrupt):
+            _record(repository, number, Result(_ended(run, clock, outcome="interrupted", reason=None)))
+            raise
+        except AnkibakError as error:
+            told = RunError(code=error.code, message=error.message, hint=error.hint)
+            failed = _ended(run, clock, outcome="failed", reason=None, error=told)
+            return _record(repository, number, Result(failed, error=error))
+        if backup:
+            if source.is_live:
+                repository.point(source.name, backup.id)
+            made = {"outcome": "created", "reason": None, "backup": backup.id}
+            run = structs.replace(run, stored_bytes=backup.stored_bytes, **made)
+        return _record(repository, number, result._replace(run=_ended(run, clock)))
+
+
+def _ended(run: Run, clock: float, **fields: object) -> Run:
+    return structs.replace(run, duration_ms=round((time.monotonic() - clock) * 1000), **fields)
+
+
+def _record(repository: Repository, number: int | None, result: Result) -> Result:
+    """Write the end of a run; a disk that refuses it makes it incomplete, or failed if nothing was saved."""
+    if number is None:
+        return result
+    try:
+        end = repository.record("run", run=number, **structs.asdict(result.run))
+        if result.backup or end % INDEX_EVERY < 2:
+            repository.index()
+    except AnkibakError as error:
+        if result.backup:
+            return result._replace(warnings=(*result.warnings, error.message), incomplete=True)
+        return result if result.error else result._replace(error=error)
+    return result
