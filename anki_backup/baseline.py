@@ -24,7 +24,7 @@ from anki_backup.errors import DamageError, SourceError, StorageError
 from anki_backup.model import seal, unseal
 from anki_backup.objects import BLOCK, ObjectStore
 
-CHANGES_LIMIT = pages.FRAME_BYTES // pages.PAGE
+CHANGES_LIMIT = 2048
 AHEAD = 8
 
 

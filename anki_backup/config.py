@@ -244,7 +244,7 @@ class _Reader:
         siblings = [*known(kind), SHORT] if kind is Settings else [*known(kind)]
         elsewhere = {key.rpartition(".")[2]: key for key in reversed(keys()) if NAME not in key}
         if close := nearest(path[-1], siblings):
-            close = ".".join((*path[:-1], close))
+            close = ".".join(self._written((*path[:-1], close)))
         elif far := nearest(path[-1], elsewhere):
             close = elsewhere[far]
         hint = None if close else f"Known here: {', '.join(siblings)}."
@@ -257,9 +257,12 @@ class _Reader:
         """Return where a value came from, in front of its dotted path: a variable, or file and line."""
         if variable := self.variables.get(".".join(path)):
             return variable
-        if self.unfolded and path[:2] == ("sources", SHORT):
-            path = path[1:]
+        path = self._written(path)
         # What is missing has no line, but the table that lacks it has.
         line = self.document.line(path) or self.document.line(path[:-1])
         file = f"{self.document.file}{f', line {line}' if line else ''}: " if self.document.file else ""
         return file + ".".join(path)
+
+    def _written(self, path: Place) -> Place:
+        """Return a path as the file has it."""
+        return path[1:] if self.unfolded and path[:2] == ("sources", SHORT) else path

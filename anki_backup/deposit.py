@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
 from contextlib import closing
 
-from anki_backup import chains, deltas, medialist, pages
+from anki_backup import chains, deltas, medialist, moved, pages
 from anki_backup.baseline import Baseline, Change
 from anki_backup.errors import DamageError
 from anki_backup.model import MediaFile
 from anki_backup.objects import Info, ObjectStore
 
 WORTH = 2
-TOO_MANY = 3
+MOST = 3
 
 
 def put_collection(
@@ -44,27 +43,27 @@ def _put_pages(store: ObjectStore, baseline: Baseline, change: Change, newest: s
     if base.name == newest and change.pages is not None:
         old = {number: before for number, before, _ in change.pages}
         new = {number: after for number, _, after in change.pages}
-        read_old, read_new = _reader(old, change.unit), _reader(new, change.unit)
-        return _put_delta(store, change, base, position, change.pages, limit, read_old, read_new)
-    if change.count * change.unit * TOO_MANY > change.size:
-        return False
+        encoded = pages.encode(change.pages, change.unit, base.size, change.size, limit=limit)
+        readers = _reader(old, change.unit), _reader(new, change.unit)
+        return _put_delta(store, change, base, position, encoded, *readers)
     old_path = baseline.before
     if base.name != newest:
         old_path = baseline.folder / "base.part"
         chains.materialise(store, base.name, old_path)
-    try:
-        with (
-            open(old_path, "rb", buffering=0) as old_file,
-            open(baseline.collection, "rb", buffering=0) as new_file,
-        ):
-            fds = old_file.fileno(), new_file.fileno()
-            blocks = chains.paired_blocks(*fds, change.size)
+    with (
+        open(old_path, "rb", buffering=0) as old_file,
+        open(baseline.collection, "rb", buffering=0) as new_file,
+    ):
+        read_old, read_new = _file_reader(old_file.fileno()), _file_reader(new_file.fileno())
+        encoded = None
+        if change.count * change.unit * MOST < change.size:
             unit = pages.unit_for(base.size, change.size)
-            changes = pages.changed(blocks, unit)
-            readers = [lambda at, count, fd=fd: os.pread(fd, count, at) for fd in fds]
-            return _put_delta(store, change, base, position, changes, limit, *readers)
-    finally:
-        baseline.clear()
+            blocks = chains.paired_blocks(old_file.fileno(), new_file.fileno(), change.size)
+            encoded = pages.encode(pages.changed(blocks, unit), unit, base.size, change.size, limit=limit)
+        size = moved.page_size(read_new(0, 100))
+        if encoded is None and size == moved.page_size(read_old(0, 100)):
+            encoded = moved.encode(read_old, read_new, size, base.size, change.size, limit=limit)
+        return _put_delta(store, change, base, position, encoded, read_old, read_new)
 
 
 def _put_delta(
@@ -72,24 +71,35 @@ def _put_delta(
     change: Change,
     base: Info,
     position: int,
-    changes: Iterable[pages.Change],
-    limit: int,
+    encoded: tuple[bytes, list[bytes]] | None,
     read_old: deltas.ReadAt,
     read_new: deltas.ReadAt,
 ) -> bool:
-    unit = pages.unit_for(base.size, change.size)
-    encoded = pages.encode(changes, unit, base.size, change.size, limit=limit)
+    """Keep a delta, then unpack what the disk holds of it and compare."""
     if encoded is None:
         return False
     chains.put_delta(store, change.sha256, change.size, base.name, position, *encoded)
+    end = 0
+
+    def compare_at(at: int, data: bytes) -> None:
+        if data != read_new(at, len(data)):
+            raise DamageError(f"object {change.sha256} did not unpack to what was packed")
+
+    def compare_next(data: bytes) -> None:
+        nonlocal end
+        compare_at(end, data)
+        end += len(data)
+
     with closing(chains.Delta(store, change.sha256)) as delta:
-
-        def compare(at: int, data: bytes) -> None:
-            if data != read_new(at, len(data)):
-                raise DamageError(f"object {change.sha256} did not unpack to what was packed")
-
-        deltas.patch(delta.table, delta.frames(), base.size, change.size, read_old, compare)
+        if deltas.in_place(delta.table):
+            deltas.patch(delta.table, delta.frames(), base.size, change.size, read_old, compare_at)
+        else:
+            deltas.apply(delta.table, delta.frames(), base.size, change.size, read_old, compare_next)
     return True
+
+
+def _file_reader(fd: int) -> deltas.ReadAt:
+    return lambda at, count: os.pread(fd, count, at)
 
 
 def _reader(units: dict[int, bytes], unit: int) -> deltas.ReadAt:

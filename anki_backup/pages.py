@@ -83,10 +83,14 @@ def _frames(changes: Iterable[Change], unit: int) -> Iterator[tuple[list[Op], by
         new.append(after)
         end, size = number + 1, size + len(after)
         if size >= FRAME_BYTES:
-            yield ops, b"".join(old), b"".join(new)
+            filled = ops, b"".join(old), b"".join(new)
+            # Let go of the pages before the frame is compressed: it takes memory of its own.
             ops, old, new, size = [], [], [], 0
+            yield filled
     if ops:
-        yield ops, b"".join(old), b"".join(new)
+        filled = ops, b"".join(old), b"".join(new)
+        old, new = [], []
+        yield filled
 
 
 def _tail(ops: list[Op], old_units: int, new_units: int) -> Op | None:

@@ -167,7 +167,8 @@ class AnkiwebSource(SourceSettings, frozen=True, kw_only=True, tag="ankiweb"):
         Path | None, about("A file that holds the password, mode 0600.", "/etc/ankibak/password")
     ] = None
     password_command: Annotated[
-        Annotated[list[Text], Meta(min_length=1)] | Text | None,
+        # Plain: msgspec 0.22 crashes on a list beside a text that has a pattern.
+        list[str] | str | None,
         about("A command that prints the password.", "pass show anki"),
     ] = None
     password: Annotated[
@@ -181,6 +182,8 @@ class AnkiwebSource(SourceSettings, frozen=True, kw_only=True, tag="ankiweb"):
     ] = None
 
     def __post_init__(self) -> None:
+        if self.password_command in ("", []):
+            raise ValueError("has an empty password_command")
         if self.endpoint is None:
             return
         try:

@@ -7,13 +7,14 @@ is imported only where something is drawn, so a pipe never pays for it.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import select
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -37,7 +38,7 @@ SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 PRIORITY = {"error": 3, "warning": 4, "info": 6, "debug": 7}
 PREFIX = {"error": "ankibak: ", "warning": "warning: "}
 STYLE = {"error": "bold red", "warning": "yellow"}
-ANSI = {"red": "31", "yellow": "33", "dim": "2", "bold red": "1;31"}
+ANSI = {"red": "31", "yellow": "33", "cyan": "36", "dim": "2", "bold": "1", "bold red": "1;31"}
 WIDEST = 300
 
 
@@ -203,7 +204,7 @@ def talk(
         return
     prefix = PREFIX.get(level, "")
     if prefix and log_format == "text":
-        prefix = _paint(prefix, STYLE[level], wants_color(sys.stderr, color))
+        prefix = paint(prefix, STYLE[level], wants_color(sys.stderr, color))
     start = f"<{PRIORITY[level]}>" if log_format == "journal" else ""
     write_error(start + prefix + escape(text))
     if hint:
@@ -223,18 +224,15 @@ def prepare() -> None:
     """Make the standard streams safe to use; call it before anything else is opened.
 
     A closed one becomes the null device, so no file of ours can end up as number 1
-    or 2. Text that the terminal's encoding lacks is shown as escapes.
+    or 2. Text that the terminal's encoding lacks is shown as escapes. What is
+    written arrives whole or fails, also under PYTHONUNBUFFERED.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.stdout, sys.stderr = (_reliable(stream) for stream in (sys.stdout, sys.stderr))
 
 
 def reader_is_gone() -> bool:
@@ -253,6 +251,19 @@ def settle() -> None:
             _mute(stream)
 
 
+def _reliable(stream: TextIO | None) -> TextIO:
+    if stream is None:
+        return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if isinstance(stream, io.TextIOWrapper):
+        encoding, binary = stream.encoding, stream.buffer
+        if isinstance(binary, io.RawIOBase):
+            # A raw stream may take a part of what it is given, and call that success.
+            stream.detach()
+            return io.TextIOWrapper(io.BufferedWriter(binary), encoding, "backslashreplace")
+        stream.reconfigure(errors="backslashreplace")
+    return stream
+
+
 def _mute(stream: TextIO) -> None:
     # What is left in the buffers would fail again when the interpreter flushes at its end.
     null = os.open(os.devnull, os.O_WRONLY)
@@ -261,10 +272,11 @@ def _mute(stream: TextIO) -> None:
 
 
 def _field(value: object, colored: bool) -> str:
-    return _paint(cell(value[0]), value[1], colored) if isinstance(value, tuple) else cell(value)
+    return paint(cell(value[0]), value[1], colored) if isinstance(value, tuple) else cell(value)
 
 
-def _paint(text: str, style: str, colored: bool) -> str:
+def paint(text: str, style: str, colored: bool) -> str:
+    """Return text in a style, as it is where there are no colours."""
     return f"\x1b[{ANSI[style]}m{text}\x1b[0m" if colored and style in ANSI else text
 
 

@@ -22,7 +22,7 @@ from anki_backup.keys import KIND, SHORT, Key, inner, known, tables
 from anki_backup.settings import Settings, SourceSettings
 from anki_backup.values import LENGTH, Duration, plain
 
-# What stands for `<name>` in the example, and how it looks there.
+# The table of each kind of source in the example.
 EXAMPLES = {"profile": "sources.desktop", "ankiweb": SHORT}
 INTRODUCTION = """\
 # An example of ~/.config/ankibak/config.toml or /etc/ankibak/config.toml, with every key there is.
@@ -44,7 +44,7 @@ def show(
 ) -> None:
     """Show every setting in force, and where it came from; secrets are not shown.
 
-    The output is TOML that can be used as a configuration again.
+    The output is TOML that, but for secrets, can be used as a configuration again.
     """
     context: Context = ctx.obj
     config = context.config
@@ -106,7 +106,7 @@ def example_file() -> str:
         if len(path) == 3:
             continue  # a table inside a source, which is shown there in one line
         kind = table.kind if issubclass(table, SourceSettings) else None
-        name = EXAMPLES[kind] if kind else path[0]
+        name = EXAMPLES.get(kind, f"sources.{kind}") if kind else path[0]
         absent = not kind and known(Settings)[path[0]].default is None
         lines += ["", f"# {table.__doc__}", f"{'#' * absent}[{name}]"]
         if kind and name != SHORT:

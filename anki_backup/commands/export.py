@@ -39,7 +39,7 @@ def command(
     Without -o the file is called SOURCE-ID.FORMAT and stands here. Its path is what is printed.
     """
     context: Context = ctx.obj
-    word = format or guess(output)
+    word = guess(output) if format is None else format
     if word not in formats.WORDS:
         raise UsageError(f"there is no format {word!r}", hint=f"Choose one of {', '.join(formats.WORDS)}.")
     if output == "-":
