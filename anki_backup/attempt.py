@@ -9,41 +9,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 from anki_backup import __version__, collection, content, deposit, durable, media, medialist
 from anki_backup.baseline import Baseline, Change, Mark
 from anki_backup.errors import DamageError, SourceError
-from anki_backup.model import FORMAT, Backup, BackupManifest, Durations, MediaFile, Skipped, now
+from anki_backup.gather import Media, Options, gather, missing
+from anki_backup.model import FORMAT, Backup, BackupManifest, Durations, now
 from anki_backup.repository import Repository
 from anki_backup.sources import Capture, Source, open_file
 
 TRIES = 5
 PAUSE_S = 0.2
-Progress = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
-
-
-class Options(NamedTuple):
-    """How a run is to be done."""
-
-    force: bool = False
-    rehash: bool = False
-    wait_s: float = 0
-    threads: int = 0
-    progress: Progress = lambda title, total: nullcontext(lambda count: None)
-
-
-class Media(NamedTuple):
-    """The media of a capture, and their digest; `files` is None when they are those of the mark's backup."""
-
-    files: list[MediaFile] | None
-    section: str
-    read: dict[bytes, tuple[media.Entry, str]] | None = None
-    failed: tuple[Skipped, ...] = ()
 
 
 class Reading(NamedTuple):
@@ -89,20 +68,21 @@ class Attempt:
     def _compare(self) -> Backup | None:
         capture, change, base = self._take()
         found = self._media()
+        self.warnings += found.warnings
         self.incomplete = bool(found.failed)
         mark = None if self.options.force else self.mark
         same_media = mark is not None and mark.media_section == found.section
         if mark and same_media and mark.collection_sha256 == change.sha256:
             self._confirm(mark, capture, found)
             return None
-        reading = self._read(capture, found.section)
+        with self.options.progress(f"storing {self.source.name}", 0):
+            reading = self._read_and_store(capture, change, base, found.section)
         if mark and reading.content_hash == self._hash_of(mark):
+            self.store.discard(change.sha256)
             self.baseline.revert()
             self._confirm(mark, capture, found)
             return None
         self.warnings += capture.facts.warnings
-        with self.options.progress(f"storing {self.source.name}", 0):
-            deposit.put_collection(self.store, self.baseline, change, base, self.threads)
         backup = self._commit(capture, change, found, reading)
         mark = Mark(
             backup=backup.id,
@@ -150,6 +130,29 @@ class Attempt:
         finally:
             os.close(fd)
 
+    def _read_and_store(
+        self, capture: Capture, change: Change, base: str | None, media_section: str
+    ) -> Reading:
+        """Look inside the capture while it is being stored; what turns out to be no backup is taken back."""
+
+        def store() -> None:
+            deposit.put_collection(self.store, self.baseline, change, base, self.threads)
+
+        if self.threads == 1:
+            reading = self._read(capture, media_section)
+            store()
+            return reading
+        with ThreadPoolExecutor(1) as pool:
+            storing = pool.submit(store)
+            try:
+                reading = self._read(capture, media_section)
+            except BaseException:
+                storing.exception()
+                self.store.discard(change.sha256)
+                raise
+            storing.result()
+            return reading
+
     def _read(self, capture: Capture, media_section: str) -> Reading:
         """Check the cached copy and read it, two things at a time; what the check finds is told first."""
         path = self.baseline.collection
@@ -184,34 +187,11 @@ class Attempt:
             return mark.content_hash
 
     def _media(self) -> Media:
-        """Keep what is new in the media folder."""
-        mark = self.mark
-        if self.seen is None:
-            return self._no_media()
-        same = mark and self.seen.digest is not None and mark.media_digest == self.seen.digest
-        if mark and same and mark.media_section and not self.options.rehash:
-            return Media(None, mark.media_section)
-        index = {} if self.options.rehash else self.baseline.index(mark)
-        collector = media.Collector(self.store, self.source.media, index)
-        total = sum(entry.size for entry in self.seen.entries)
-        with self.options.progress(f"media of {self.source.name}", total) as advance:
-            files, failed = collector.collect(self.seen, self.threads, advance)
-        self.warnings += [f"media file {item.name} could not be read: {item.reason}" for item in failed]
-        self.warnings += [
-            f"{item.name} in the media folder {item.reason}: left out" for item in self.seen.skipped
-        ]
-        return Media(files, content.media_section(medialist.named(files)), collector.index, tuple(failed))
-
-    def _no_media(self) -> Media:
-        """Without a folder nothing is kept; that is odd only where there should be one."""
-        path = self.baseline.collection
-        before = self.mark and self.repository.manifest(self.mark.backup).media_files
-        failed: tuple[Skipped, ...] = ()
-        if before or collection.refers_to_media(path):
-            name = os.fsencode(self.source.media).decode("utf-8", "surrogateescape")
-            failed = (Skipped(name=name, reason="is missing"),)
-            self.warnings.append(f"the media folder {name} is missing; what older backups hold of it stays")
-        return Media([], content.media_section([]), {}, failed)
+        folder = self.source.media
+        if self.seen:
+            return gather(self.store, self.baseline, self.mark, folder, self.seen, self.threads, self.options)
+        before = self.repository.manifest(self.mark.backup).media_files if self.mark else 0
+        return missing(folder, self.baseline.collection, before)
 
     def _commit(self, capture: Capture, change: Change, found: Media, reading: Reading) -> Backup:
         before = self.repository.manifest(self.mark.backup) if self.mark else None

@@ -1,8 +1,8 @@
 """Chains of deltas: which base a new object stands on, and the way back to any of them.
 
 Position 0 of a chain is a whole object. The object at position n is a delta over
-the one at n - 32^k, the largest power of 32 that divides n, so getting any of
-them back takes at most 31 steps for each level, 62 for a thousand backups. The
+the one at n - 64^k, the largest power of 64 that divides n, so getting any of
+them back takes at most 63 steps for each level, 78 for a thousand backups. The
 header of each delta names its base; nothing else has to be kept.
 """
 
@@ -18,9 +18,10 @@ from pathlib import Path
 from anki_backup import deltas
 from anki_backup.durable import publish, write_fully
 from anki_backup.errors import DamageError, StorageError
-from anki_backup.objects import BLOCK, DELTA, HEADER_BYTES, Info, ObjectStore
+from anki_backup.header import DELTA, HEADER_BYTES, Info
+from anki_backup.objects import BLOCK, ObjectStore
 
-SKIP = 32
+SKIP = 64
 STEPS_LIMIT = 1000
 SMALL_LIMIT = 256 << 20
 CHECKED_BYTES = 4 << 20

@@ -12,8 +12,9 @@ from contextlib import closing
 from anki_backup import chains, deltas, medialist, moved, pages
 from anki_backup.baseline import Baseline, Change
 from anki_backup.errors import DamageError
+from anki_backup.header import Info
 from anki_backup.model import MediaFile
-from anki_backup.objects import Info, ObjectStore
+from anki_backup.objects import ObjectStore
 
 WORTH = 2
 MOST = 3

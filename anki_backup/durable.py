@@ -114,6 +114,17 @@ def publish_synced(part: Path, path: Path) -> None:
         sync_directory(path.absolute().parent)
 
 
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file into a folder that has no real name yet; its bytes are synced, its name not."""
+    with storing(path):
+        fd = os.open(path, CREATE, 0o600)
+        try:
+            write_fully(fd, data)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
 def write(path: Path, data: bytes) -> None:
     """Put `data` at `path`, whole or not at all, even if the power fails.
 
@@ -125,8 +136,8 @@ def write(path: Path, data: bytes) -> None:
     publish_synced(path.with_name(path.name + PART), path)
 
 
-def append(path: Path, line: bytes) -> None:
-    """Append one line durably; a line torn by an earlier crash never joins it.
+def append(path: Path, line: bytes, *, sync: bool = True) -> None:
+    """Append one line, durably if `sync`; a line torn by an earlier crash never joins it.
 
     A write that does not fit is taken back, so a full disk leaves the old lines.
     """
@@ -138,7 +149,8 @@ def append(path: Path, line: bytes) -> None:
             torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
             try:
                 write_fully(fd, (b"\n" if torn else b"") + line)
-                os.fsync(fd)
+                if sync:
+                    os.fsync(fd)
             except OSError:
                 with suppress(OSError):
                     os.ftruncate(fd, size)
@@ -161,6 +173,10 @@ class Batch:
         """Remember a file that was just given its name."""
         self._files.append(path)
         self._directories.add(path.parent)
+
+    def drop(self, path: Path) -> None:
+        """Forget a file that is gone again."""
+        self._files = [kept for kept in self._files if kept != path]
 
     def add_directory(self, path: Path) -> None:
         """Remember a directory that was just made."""

@@ -60,9 +60,10 @@ def decode(line: bytes) -> dict[str, Any] | None:
 
 
 def append(path: Path, event: str, at: datetime, **fields: Any) -> int:
-    """Write one event durably; return its number."""
+    """Write one event and return its number; durable, but for the start of a run, which promises nothing."""
     number = (last(path) or {"n": 0})["n"] + 1
-    durable.append(path, encode({"n": number, "at": at, "event": event, **fields}))
+    line = encode({"n": number, "at": at, "event": event, **fields})
+    durable.append(path, line, sync=event != "run_started")
     return int(number)
 
 

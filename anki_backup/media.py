@@ -19,8 +19,9 @@ from msgspec import DecodeError, msgpack
 
 from anki_backup import durable
 from anki_backup.errors import DamageError, SourceError
+from anki_backup.header import CLONE_OFFSET, HEADER_BYTES, RAW, Info
 from anki_backup.model import MediaFile, Skipped, file_name_text
-from anki_backup.objects import BLOCK, CLONE_OFFSET, HEADER_BYTES, RAW, SAMPLE, Info, ObjectStore, compresses
+from anki_backup.objects import BLOCK, SAMPLE, ObjectStore, compresses
 
 SMALL = 4 << 20
 TRIES = 3

@@ -1,71 +1,31 @@
 """Content-addressed bytes: raw or compressed, or a delta over another object (`chains`).
 
 An object is named by the SHA-256 of what it stands for; how it is stored is its
-own affair. The file is a header of 68 bytes, little-endian, and a payload:
-
-    0  magic `akob`        8  logical size       28  position in its chain
-    4  kind               16  payload size       32  SHA-256 of the base, or zeros
-    5  zero               24  CRC-32 of payload  64  CRC-32 of bytes 0-63
-    6  payload offset         (zero when raw)
-
-The payload begins at 68, or at 4096 (zeros between) where it shares its blocks
-with the file that it was cloned from. Bit 7 of the kind is kept for encryption.
+own affair, and stands in its header (`header`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import struct
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import zstandard
 
 from anki_backup import durable
 from anki_backup.errors import DamageError
+from anki_backup.header import CLONE_OFFSET, DELTA, HEADER_BYTES, RAW, ZSTD, Info, parse
 from anki_backup.model import HASH_PATTERN
 
-MAGIC = b"akob"
-RAW, ZSTD, DELTA = 1, 2, 3
-KINDS = {RAW: "raw", ZSTD: "zstd", DELTA: "delta"}
-HEADER = struct.Struct("<4sBBHQQII32s")
-HEADER_BYTES = HEADER.size + 4
-CLONE_OFFSET = 4096
-NO_BASE = "0" * 64
 BLOCK = 1 << 20
 LEVEL = 3
-SAMPLE = 1 << 16
+SAMPLE = 1 << 14
 PAYS = 0.95
 WINDOW_LIMIT = 1 << 27
-
-
-class Info(NamedTuple):
-    """What the header of an object says, and the size of its file."""
-
-    name: str
-    kind: int
-    size: int
-    offset: int
-    payload: int
-    crc: int
-    position: int
-    base: str | None
-
-    @property
-    def stored_bytes(self) -> int:
-        return self.offset + self.payload
-
-    def header(self) -> bytes:
-        """Return the bytes before the payload."""
-        base = bytes.fromhex(self.base or NO_BASE)
-        head = HEADER.pack(
-            MAGIC, self.kind, 0, self.offset, self.size, self.payload, self.crc, self.position, base
-        )
-        return (head + struct.pack("<I", zlib.crc32(head))).ljust(self.offset, b"\0")
 
 
 class ObjectStore:
@@ -77,6 +37,8 @@ class ObjectStore:
         self.added_bytes = 0
         self._mutex = threading.Lock()
         self._serial = 0
+        self._prefixes: set[str] = set()
+        self._made: dict[str, int] = {}
 
     def path(self, name: str) -> Path:
         """Return where an object lies; refuses what is no name, so no path can be smuggled in."""
@@ -97,7 +59,7 @@ class ObjectStore:
         except OSError as error:
             raise DamageError(f"object {name} can't be read: {error.strerror}") from error
         try:
-            return fd, _parse(name, _pread(fd, CLONE_OFFSET, 0, name), os.fstat(fd).st_size)
+            return fd, parse(name, _pread(fd, CLONE_OFFSET, 0, name), os.fstat(fd).st_size)
         except BaseException:
             os.close(fd)
             raise
@@ -218,11 +180,23 @@ class ObjectStore:
         """Give a finished incoming file its name; it is durable after `batch.flush`."""
         path = self.path(name)
         with self._mutex:
-            if durable.make_directory(path.parent):
-                self.batch.add_directory(path.parent)
+            if name[:2] not in self._prefixes:
+                self._prefixes.add(name[:2])
+                with durable.storing(path.parent), suppress(FileExistsError):
+                    path.parent.mkdir(0o700)
+                    self.batch.add_directory(path.parent)
             durable.publish(incoming.with_name(incoming.name + durable.PART), path)
             self.batch.add(path)
             self.added_bytes += stored_bytes
+            self._made[name] = stored_bytes
+
+    def discard(self, name: str) -> None:
+        """Take back an object that this process has made and that nothing will name."""
+        if name in self._made:
+            self.added_bytes -= self._made.pop(name)
+            self.batch.drop(self.path(name))
+            with durable.storing(self.path(name)):
+                self.path(name).unlink(missing_ok=True)
 
     def incoming(self) -> Path:
         """Return a fresh place in `objects/`: two threads may be writing the same content."""
@@ -237,10 +211,20 @@ class ObjectStore:
                 yield from (prefix + rest for rest in sorted(os.listdir(self.folder / prefix)))
 
 
+class _Local(threading.local):
+    """One quick compressor a thread: making one costs more than a picture's sample."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=1)
+
+
+_LOCAL = _Local()
+
+
 def compresses(data: bytes) -> bool:
     """Guess from a sample at the start whether compression pays; pictures and sound say no."""
     sample = data[:SAMPLE]
-    return len(zstandard.ZstdCompressor(level=1).compress(sample)) < len(sample) * PAYS
+    return len(_LOCAL.compressor.compress(sample)) < len(sample) * PAYS
 
 
 def _crc(kind: int, payload: bytes) -> int:
@@ -252,24 +236,6 @@ def _pread(fd: int, count: int, at: int, name: str) -> bytes:
         return os.pread(fd, count, at)
     except OSError as error:
         raise DamageError(f"object {name} can't be read: {error.strerror}") from error
-
-
-def _parse(name: str, head: bytes, file_size: int) -> Info:
-    """Read a header; DamageError unless every byte before the payload is as it was written."""
-    if len(head) < HEADER_BYTES:
-        raise DamageError(f"object {name} is cut off")
-    magic, kind, zero, offset, size, payload, crc, position, base = HEADER.unpack_from(head)
-    (header_crc,) = struct.unpack_from("<I", head, HEADER.size)
-    if magic != MAGIC or header_crc != zlib.crc32(head[: HEADER.size]) or zero:
-        raise DamageError(f"object {name} is damaged: its header is not what was written")
-    if kind not in KINDS or offset not in (HEADER_BYTES, CLONE_OFFSET) or any(head[HEADER_BYTES:offset]):
-        raise DamageError(f"object {name} is stored in a form that this program doesn't know")
-    info = Info(name, kind, size, offset, payload, crc, position, base.hex() if kind == DELTA else None)
-    if info.stored_bytes != file_size or (kind == RAW and payload != size):
-        raise DamageError(
-            f"object {name} is damaged: its file has {file_size} bytes, not {info.stored_bytes}"
-        )
-    return info
 
 
 def _raw(fd: int, info: Info) -> Iterator[bytes]:

@@ -210,11 +210,12 @@ class Repository:
             document = seal(manifest)
         folder = self.history.folder(manifest.id)
         part = folder.with_name(folder.name + durable.PART)
-        durable.make_directory(part)
-        durable.write(part / "stats.json", stats)
-        durable.write(part / "metadata.json", document)
-        durable.publish(part, folder)
-        with durable.storing(folder):
+        with durable.storing(part):
+            part.mkdir(0o700)
+            durable.write_new(part / "stats.json", stats)
+            durable.write_new(part / "metadata.json", document)
+            durable.sync_directory(part)
+            durable.publish(part, folder)
             durable.sync_directory(folder.parent)
         self.store.added_bytes = 0
         return backup_of(self.manifest(manifest.id))

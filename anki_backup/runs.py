@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from anki_backup.attempt import Attempt, Options
+from anki_backup.attempt import Attempt
 from anki_backup.errors import AnkibakError, Terminated
+from anki_backup.gather import Options
 from anki_backup.model import Backup, Run, RunError
 from anki_backup.repository import Repository
 from anki_backup.sources import Source

@@ -21,8 +21,8 @@ from msgspec import Struct
 from anki_backup import chains, collection, events, medialist
 from anki_backup.catalog import Catalog, CatalogError
 from anki_backup.errors import DamageError, SourceError
+from anki_backup.header import Info
 from anki_backup.model import BackupManifest, now
-from anki_backup.objects import Info
 from anki_backup.repository import Repository
 
 SAMPLE = 16

@@ -11,10 +11,10 @@ import typer
 from msgspec import to_builtins
 
 from anki_backup import figures, runs, sources, terminal
-from anki_backup.attempt import Options, Progress
 from anki_backup.commands import Context
 from anki_backup.config import check_places
 from anki_backup.errors import BusyError, ConfigError, UsageError
+from anki_backup.gather import Options, Progress
 from anki_backup.model import Run, RunError
 from anki_backup.repository import Repository
 from anki_backup.runs import Result

@@ -23,8 +23,8 @@ OURS = {COLLECTION, MEDIA, MANIFEST, SUMS}
 def write(contents: Contents, target: Path | None, *, media: bool) -> list[str]:
     """Make the folder `target`; an older export of ours there is replaced, nothing else ever."""
     assert target is not None, "a folder can't go to standard output"
-    if target.is_dir() and set(os.listdir(target)) - OURS:
-        raise UsageError(f"{target} holds other files", hint="Name a new or empty folder with -o.")
+    if target.is_dir() and (names := set(os.listdir(target))) and (names - OURS or SUMS not in names):
+        raise UsageError(f"{target} is no export of ours", hint="Name a new or empty folder with -o.")
     part = target.with_name(target.name + durable.PART)
     _remove(part)
     try:
@@ -121,11 +121,15 @@ def is_file_name(name: bytes) -> bool:
 
 
 def _replace(part: Path, target: Path) -> None:
-    if target.is_dir():
-        _remove(target)
+    """Give the finished folder its name; an older export steps aside first and is removed last."""
+    old = target.with_name(target.name + ".old" + durable.PART)
+    _remove(old)
+    if os.path.lexists(target):
+        durable.publish(target, old)
     durable.publish(part, target)
     with durable.storing(target):
         durable.sync_directory(target.absolute().parent)
+    _remove(old)
 
 
 def _remove(folder: Path) -> None:

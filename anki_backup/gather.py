@@ -1,0 +1,74 @@
+"""The media of one attempt: what is new is kept, what is missing or odd is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+from anki_backup import collection, content, media, medialist
+from anki_backup.baseline import Baseline, Mark
+from anki_backup.errors import SourceError
+from anki_backup.model import MediaFile, Skipped, file_name_text
+from anki_backup.objects import ObjectStore
+
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
+
+
+class Options(NamedTuple):
+    """How a run is to be done. `threads` is 0 for one a processor, 1 for writes in a fixed order."""
+
+    force: bool = False
+    rehash: bool = False
+    wait_s: float = 0
+    threads: int = 0
+    progress: Progress = lambda title, total: nullcontext(lambda count: None)
+
+
+class Media(NamedTuple):
+    """The media of a capture and their digest; `files` is None when they are those of the mark's backup."""
+
+    files: list[MediaFile] | None
+    section: str
+    read: dict[bytes, tuple[media.Entry, str]] | None = None
+    failed: tuple[Skipped, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def gather(
+    store: ObjectStore,
+    baseline: Baseline,
+    mark: Mark | None,
+    folder: Path,
+    seen: media.Look,
+    threads: int,
+    options: Options,
+) -> Media:
+    """Keep what is new in a media folder as it was seen; read only what was not read before."""
+    same = mark and seen.digest is not None and mark.media_digest == seen.digest
+    if mark and same and not options.rehash:
+        return Media(None, mark.media_section)
+    known = {} if options.rehash else baseline.index(mark)
+    collector = media.Collector(store, folder, known)
+    total = sum(entry.size for entry in seen.entries)
+    with options.progress(f"media in {folder.name}", total) as advance:
+        files, failed = collector.collect(seen, threads, advance)
+    warnings = [f"media file {item.name} could not be read: {item.reason}" for item in failed]
+    warnings += [f"{item.name} in the media folder {item.reason}: left out" for item in seen.skipped]
+    section = content.media_section(medialist.named(files))
+    return Media(files, section, collector.index, tuple(failed), tuple(warnings))
+
+
+def missing(folder: Path, path: Path, files_before: int) -> Media:
+    """Return the media of a source without a folder; that is odd only where there should be one."""
+    section = content.media_section([])
+    try:
+        wanted = files_before > 0 or collection.refers_to_media(path)
+    except SourceError:  # what is wrong with the collection is told elsewhere
+        wanted = False
+    if not wanted:
+        return Media([], section, {})
+    name = file_name_text(bytes(folder))
+    told = f"the media folder {name} is missing; what older backups hold of it stays"
+    return Media([], section, {}, (Skipped(name=name, reason="is missing"),), (told,))
