@@ -97,7 +97,10 @@ class Delta:
     def _read(self, count: int, at: int) -> bytes:
         if at + count > self.info.payload:
             raise DamageError(f"object {self.info.name} is damaged: it ends too early")
-        return os.pread(self._fd, count, self.info.offset + at)
+        try:
+            return os.pread(self._fd, count, self.info.offset + at)
+        except OSError as error:
+            raise DamageError(f"object {self.info.name} can't be read: {error.strerror}") from error
 
     def frames(self) -> Iterator[bytes]:
         at = self._first

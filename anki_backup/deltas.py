@@ -29,6 +29,7 @@ from anki_backup.errors import DamageError
 LEVEL = 12
 WINDOW_LOG_LIMIT = 27
 TABLE_LIMIT = 64 << 20
+FRAME_LIMIT = 64 << 20
 
 ReadAt = Callable[[int, int], bytes]
 
@@ -185,10 +186,13 @@ def _filled(
             for skip, take in frame.sources:
                 runs.append(((end + skip) * table.unit, take * table.unit))
                 end += skip + take
+        size = sum(step.insert for step in group)
         if any(start + count > base_size for start, count in runs):
             raise DamageError("a frame of a delta refers beyond its base")
+        if max(size, sum(count for _, count in runs)) > FRAME_LIMIT:
+            raise DamageError("a frame of a delta is larger than any of ours")
         prefix = b"".join([read_at(start, count) for start, count in runs if count])
-        yield group, decompress(data, prefix, sum(step.insert for step in group))
+        yield group, decompress(data, prefix, size)
 
 
 def apply(
@@ -220,9 +224,10 @@ def _copy(start: int, count: int, read_at: ReadAt, write: Callable[[bytes], obje
 
 def in_place(table: Table) -> bool:
     """Say whether nothing moves: each unit stands where it stood, only the end may grow or shrink."""
-    if any(op.drop != op.insert for op in table.ops[:-1]):
-        return False
-    return not any(frame.sources for frame in table.frames)
+    moved = next((at for at, op in enumerate(table.ops) if op.drop != op.insert), len(table.ops))
+    # Once an op moves the end, only growth may follow: nothing is left of the base to move.
+    only_growth = all(op.copy == 0 and op.drop == 0 for op in table.ops[moved + 1 :])
+    return only_growth and not any(frame.sources for frame in table.frames)
 
 
 def patch(
@@ -238,11 +243,13 @@ def patch(
     The caller cuts the file to `size` afterwards.
     """
     steps, (_, rest) = _steps(table, base_size, size)
-    last = steps[-1] if steps else None
-    if not in_place(table) or (last and last.drop != last.insert and rest):
+    if not in_place(table) or (rest and any(op.drop != op.insert for op in table.ops)):
         raise DamageError("a delta moves units and can't be applied in place")
+    place = 0
     for group, data in _filled(table, steps, base_size, frames, read_at):
         at = 0
         for step in group:
-            write_at(step.drop_from, data[at : at + step.insert])
+            place += step.copy
+            write_at(place, data[at : at + step.insert])
+            place += step.insert
             at += step.insert

@@ -126,7 +126,8 @@ def put_list(store: ObjectStore, files: list[MediaFile], newest: str | None) -> 
 def _put_lines(store: ObjectStore, name: str, data: bytes, newest: str) -> bool:
     base, position = chains.base_for_next(store, newest)
     table, frames = medialist.list_delta(chains.read(store, base.name), data)
-    if (len(table) + sum(map(len, frames))) * WORTH > len(data):
+    length = len(table) + sum(map(len, frames))
+    if length * WORTH > len(data) or len(data) > deltas.FRAME_LIMIT:
         return False
     chains.put_delta(store, name, len(data), base.name, position, table, frames)
     if chains.read(store, name) != data:

@@ -173,7 +173,12 @@ class Collector:
             if len(data) != before.size or _state(fd, name) != before:
                 return None
             return before, self._store.put(data)
-        kept = self._read_large(fd, before)
+        try:
+            kept = self._read_large(fd, before)
+        except DamageError:
+            if _state(fd, name) == before:
+                raise
+            return None  # it was the file that changed, not the disk that lied
         return (before, kept) if kept and _state(fd, name) == before else None
 
     def _read_large(self, fd: int, entry: Entry) -> str | None:

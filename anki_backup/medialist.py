@@ -34,7 +34,7 @@ def unpack_list(data: bytes) -> list[MediaFile]:
             files.append(
                 MediaFile(name.encode("utf-8", "surrogateescape"), int(size), int(mtime_ns), str(sha256))
             )
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DamageError(f"a list of media is damaged: {error}") from error
     return files
 

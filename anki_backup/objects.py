@@ -140,17 +140,11 @@ class ObjectStore:
         incoming = self.incoming()
         with durable.part_file(incoming) as fd:
             durable.write_fully(fd, bytes(HEADER_BYTES))
-            packer = zstandard.ZstdCompressor(level=LEVEL, threads=threads).compressobj(size=size)
             crc = payload = 0
-            for block in blocks:
-                if packed := packer.compress(block):
-                    durable.write_fully(fd, packed)
-                    crc, payload = zlib.crc32(packed, crc), payload + len(packed)
-            packed = packer.flush()
-            durable.write_fully(fd, packed)
-            info = Info(
-                name, ZSTD, size, HEADER_BYTES, payload + len(packed), zlib.crc32(packed, crc), 0, None
-            )
+            for packed in _packed(blocks, size, threads):
+                durable.write_fully(fd, packed)
+                crc, payload = zlib.crc32(packed, crc), payload + len(packed)
+            info = Info(name, ZSTD, size, HEADER_BYTES, payload, crc, 0, None)
             os.pwrite(fd, info.header(), 0)
             digest = hashlib.sha256()
             for block in _unpacked(fd, info):
@@ -160,15 +154,16 @@ class ObjectStore:
         self.publish(name, incoming, info.stored_bytes)
 
     def has_sound(self, name: str) -> bool:
-        """Say whether an object is there and whole: a killed run may have left one that is not.
+        """Say whether an object is there, whole and no delta: a killed run may have left one that is cut off.
 
-        A whole one joins the batch, for its writer may have died before it was synced.
+        A whole one joins the batch, for its writer may have died before it was
+        synced. A delta is worth no more than its chain, so it is written again, whole.
         """
         if not self.has(name):
             return False
         try:
             if self.info(name).kind == DELTA:
-                return self.payload_is_sound(name)
+                return False
             for _ in self.blocks(name):
                 pass
         except DamageError:
@@ -241,6 +236,18 @@ def _pread(fd: int, count: int, at: int, name: str) -> bytes:
 def _raw(fd: int, info: Info) -> Iterator[bytes]:
     for at in range(info.offset, info.stored_bytes, BLOCK):
         yield _pread(fd, min(BLOCK, info.stored_bytes - at), at, info.name)
+
+
+def _packed(blocks: Iterable[bytes], size: int, threads: int) -> Iterator[bytes]:
+    """Compress block by block; DamageError when there is more or less than was said."""
+    packer = zstandard.ZstdCompressor(level=LEVEL, threads=threads).compressobj(size=size)
+    try:
+        for block in blocks:
+            if packed := packer.compress(block):
+                yield packed
+        yield packer.flush()
+    except zstandard.ZstdError as error:
+        raise DamageError(f"the content is not the {size} bytes that were to be stored: {error}") from error
 
 
 def _unpacked(fd: int, info: Info) -> Iterator[bytes]:
