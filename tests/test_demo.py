@@ -1,0 +1,26 @@
+"""`ankibak demo`, as a stranger types it."""
+
+import pytest
+
+
+@pytest.mark.slow
+def test_the_demo_plays_to_its_end_and_leaves_nothing(run_ankibak, tmp_path):
+    done = run_ankibak("demo", env={"TMPDIR": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert "byte for byte" in done.stdout
+    assert [line.split("\t")[1] for line in done.stdout.splitlines() if line.startswith("desktop\t")] == [
+        "created",
+        "skipped",
+        "created",
+    ]
+    assert not list(tmp_path.glob("ankibak-*"))
+
+
+def test_a_folder_with_something_in_it_is_refused(run_ankibak, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "mine").write_text("mine")
+    done = run_ankibak("demo", "--keep", folder)
+    assert done.returncode == 2
+    assert "is not empty" in done.stderr
+    assert [path.name for path in folder.iterdir()] == ["mine"]
