@@ -29,7 +29,7 @@ MAGIC = b"SQLite format 3\0"
 TABLES = ("cards", "notes", "revlog", "graves")
 LEVEL = "\x1f"
 FROM_BACKUP = "In Anki, choose File > Switch Profile > Open Backup, take the newest good one, and run again."
-NOT_ANKI = "Name the file `collection.anki2` of a profile; packages are taken by `ankibak import`."
+NOT_ANKI = "Name the file `collection.anki2` of a profile; import a package into Anki first."
 
 Table = dict[str, Any]
 

@@ -70,5 +70,6 @@ def missing(folder: Path, path: Path, files_before: int) -> Media:
     if not wanted:
         return Media([], section, {})
     name = file_name_text(bytes(folder))
-    told = f"the media folder {name} is missing; what older backups hold of it stays"
+    odd = "while older backups have it" if files_before else "though notes refer to pictures or sounds"
+    told = f"the media folder {name} is missing, {odd}"
     return Media([], section, {}, (Skipped(name=name, reason="is missing"),), (told,))
