@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import peewee
-from msgspec import DecodeError, ValidationError, convert, json, msgpack, structs, to_builtins
+from msgspec import structs
 
-from anki_backup.model import Alarm, Backup, Run
+from anki_backup.errors import DamageError
+from anki_backup.model import Alarm, Backup, Run, dump, load, typed
 
 VERSION = 1
 VARIABLES = 10_000
@@ -39,10 +40,7 @@ class _BackupRow(peewee.Model):
     sequence = peewee.IntegerField()
     created = peewee.IntegerField()
     document = peewee.BlobField()
-    pinned = peewee.BooleanField(default=False)
-    label = peewee.TextField(null=True)
-    alarm = peewee.TextField(null=True)
-    verified_at = peewee.TextField(null=True)
+    state = peewee.BlobField(null=True)
 
     class Meta:
         table_name = "backup"
@@ -121,7 +119,7 @@ class Catalog:
     def _failing(self) -> Iterator[None]:
         try:
             yield
-        except (peewee.PeeweeException, DecodeError, ValidationError, UnicodeError, TypeError) as error:
+        except (peewee.PeeweeException, DamageError, UnicodeError, TypeError) as error:
             with suppress(peewee.PeeweeException):
                 self._database.close()
             raise CatalogError(str(error)) from error
@@ -177,14 +175,14 @@ class Catalog:
 
     def put_backup(self, backup: Backup) -> None:
         """Add a backup; what events say of it comes after, by `put_state`."""
-        values = [to_builtins(getattr(backup, name)) for name in FIELDS]
+        values = [getattr(backup, name) for name in FIELDS]
         with self._failing():
             _BackupRow.insert(
                 id=backup.id,
                 source=backup.source,
                 sequence=backup.sequence,
                 created=int(backup.created_at.timestamp()),
-                document=msgpack.encode(values),
+                document=dump(values),
             ).on_conflict_replace().execute()
 
     def drop_backup(self, backup_id: str) -> None:
@@ -193,16 +191,13 @@ class Catalog:
 
     def put_state(self, backup_id: str, state: State) -> None:
         """Keep what events say of a backup."""
-        alarm = json.encode(state.alarm).decode() if state.alarm else None
-        verified_at = state.verified_at.isoformat() if state.verified_at else None
+        told = None if state == State() else dump(state._asdict())
         with self._failing():
-            _BackupRow.update(
-                pinned=state.pinned, label=state.label, alarm=alarm, verified_at=verified_at
-            ).where(_BackupRow.id == backup_id).execute()
+            _BackupRow.update(state=told).where(_BackupRow.id == backup_id).execute()
 
     def put_run(self, number: int, source: str, started_at: str, run: Run | None) -> None:
         """Add or replace a run; None while it has not ended."""
-        document = msgpack.encode(run) if run else None
+        document = dump(run) if run else None
         with self._failing():
             _RunRow.insert(
                 n=number, source=source, started_at=started_at, document=document
@@ -224,22 +219,15 @@ def _rows(query: Any) -> Iterator[tuple[Any, ...]]:
 
 
 def _backup(row: _BackupRow) -> Backup:
-    values = dict(zip(FIELDS, msgpack.decode(row.document), strict=False))
-    return convert(
-        values
-        | {
-            "previous": None,
-            "pinned": bool(row.pinned),
-            "label": row.label,
-            "alarm": json.decode(row.alarm) if row.alarm else None,
-            "verified_at": row.verified_at,
-        },
-        Backup,
-    )
+    values = dict(zip(FIELDS, load(row.document, "a row of the catalog"), strict=False))
+    state = load(row.state, "a row of the catalog") if row.state else {}
+    return typed(values | {"previous": None} | state, Backup, "a row of the catalog")
 
 
 def _run(row: _RunRow) -> Run | None:
-    return msgpack.decode(row.document, type=Run) if row.document else None
+    if not row.document:
+        return None
+    return typed(load(row.document, "a row of the catalog"), Run, "a row of the catalog")
 
 
 def state_of(backup: Backup) -> State:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -31,6 +32,7 @@ from anki_backup.model import dump, load
 SEAL = re.compile(rb'(.*),"crc32":"([0-9a-f]{8})"\}')
 TAIL = 1 << 16
 KEPT_SINGLY = timedelta(days=35)
+EVERY = timedelta(days=7)
 
 
 class Line(NamedTuple):
@@ -39,6 +41,7 @@ class Line(NamedTuple):
     event: dict[str, Any] | None
     start: int
     end: int
+    raw: bytes
 
 
 def encode(event: dict[str, Any]) -> bytes:
@@ -73,7 +76,7 @@ def read(path: Path, offset: int = 0) -> Iterator[Line]:
         with open(path, "rb") as file:
             file.seek(offset)
             for line in file:
-                yield Line(decode(line), offset, offset + len(line))
+                yield Line(decode(line), offset, offset + len(line), line)
                 offset += len(line)
     except FileNotFoundError:
         return
@@ -87,8 +90,11 @@ def last(path: Path) -> dict[str, Any] | None:
         size = path.stat().st_size
     except OSError:
         return None
-    found = [line.event for line in read(path, _line_start(path, max(0, size - TAIL))) if line.event]
-    return found[-1] if found else None
+    for start in (_line_start(path, max(0, size - TAIL)), 0):
+        found = [line.event for line in read(path, start) if line.event]
+        if found:
+            return found[-1]
+    return None
 
 
 def _line_start(path: Path, offset: int) -> int:
@@ -106,31 +112,39 @@ def fold(path: Path, now: datetime) -> bool:
 
     Waits until a week of them has come together, so that it is done rarely.
     """
-    lines = [line.event for line in read(path) if line.event]
+    lines = list(read(path))
     old = {
-        event["run"]: event
-        for event in lines
-        if event["event"] == "run" and event.get("reason") == "unchanged" and _at(event) < now - KEPT_SINGLY
+        line.event["run"]
+        for line in lines
+        if line.event and line.event.get("reason") == "unchanged" and _at(line.event) < now - KEPT_SINGLY
     }
-    if not old or min(map(_at, old.values())) > now - KEPT_SINGLY - timedelta(days=7):
+    first = next((line.event for line in lines if line.event and line.event.get("run") in old), None)
+    if first is None or _at(first) > now - KEPT_SINGLY - EVERY:
         return False
-    days: dict[tuple[str, str], dict[str, Any]] = {}
-    kept: list[dict[str, Any]] = []
-    for event in lines:
-        if event["event"] == "run" and event["run"] in old:
-            day = (event["source"], event["at"][:10])
-            if day not in days:
-                kept.append(days.setdefault(day, _folded(event)))
-            days[day]["count"] += 1
-        elif not (event["event"] == "run_started" and event["n"] in old):
-            kept.append(event)
-    durable.write(path, b"".join(map(encode, kept)))
+    days = Counter(_day(line.event) for line in lines if line.event and line.event.get("run") in old)
+    left = Counter(days)
+    kept: list[bytes] = []
+    for line in lines:
+        if line.event is None:
+            kept.append(line.raw)  # damage stays, for `verify` to report
+        elif line.event.get("run") in old:
+            day = _day(line.event)
+            left[day] -= 1
+            if not left[day]:  # the last of its day, so that numbers go on rising
+                kept.append(encode(_folded(line.event, days[day])))
+        elif line.event["n"] not in old:
+            kept.append(line.raw)
+    durable.write(path, b"".join(kept))
     return True
 
 
-def _folded(event: dict[str, Any]) -> dict[str, Any]:
+def _day(event: dict[str, Any]) -> tuple[str, str]:
+    return event["source"], event["at"][:10]
+
+
+def _folded(event: dict[str, Any], count: int) -> dict[str, Any]:
     kept = {key: event[key] for key in ("n", "at", "source")}
-    return kept | {"event": "folded", "day": event["at"][:10], "count": 0}
+    return kept | {"event": "folded", "day": event["at"][:10], "count": count}
 
 
 def _at(event: dict[str, Any]) -> datetime:

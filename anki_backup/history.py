@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -76,30 +76,24 @@ class History:
 
     def view(self) -> View:
         """Look at everything once, from the catalog as far as it goes."""
-        ids = set(self.ids())
-        try:
-            catalog = Catalog(self.catalog_path, write=False)
-        except CatalogError:
-            return self._view_of_files(ids)
-        try:
-            with closing(catalog):
-                return View(self, catalog, ids)
-        except CatalogError:
-            return self._view_of_files(ids)
+        return View(self)
 
-    def _view_of_files(self, ids: set[str]) -> View:
-        return View(self, None, ids)
+    def news(self, offset: int, number: int) -> list[events.Line]:
+        """Return what the log holds after event `number`, which ended at byte `offset`.
 
-    def tail(self, offset: int, number: int) -> Iterator[events.Line]:
-        """Yield what the log holds after event `number`, which ended at `offset`."""
-        first = next(events.read(self.log, offset), None) if offset else None
-        if first is None or first.event is None or first.event["n"] != number + 1:
-            if offset and first is None and events.size(self.log) == offset:
-                return
-            offset = 0
-        for line in events.read(self.log, offset):
-            if line.event is None or line.event["n"] > number:
-                yield line
+        Folding shortens the log and keeps its numbers. A log whose numbers are
+        behind was lost and begun again: all of it is news.
+        """
+        lines = list(events.read(self.log, offset))
+        if offset and (events.size(self.log) == offset or (lines and _follows(lines[0], number))):
+            return lines
+        newest = events.last(self.log)
+        begun_again = newest is not None and newest["n"] < number
+        return [
+            line
+            for line in events.read(self.log)
+            if begun_again or line.event is None or line.event["n"] > number
+        ]
 
     # Writing; the caller holds the lock
 
@@ -119,17 +113,19 @@ class History:
             return Catalog(self.catalog_path, write=True)
 
     def _catch_up(self, catalog: Catalog) -> None:
-        known, ids = {entry.id for entry in catalog.entries()}, set(self.ids())
+        entries, ids = catalog.entries(), set(self.ids())
+        known = {entry.id for entry in entries}
         for gone in sorted(known - ids):
             catalog.drop_backup(gone)
-        for manifest in self.manifests(sorted(ids - known)):
-            catalog.put_backup(backup_of(manifest))
-        offset, number = catalog.mark("offset"), catalog.mark("n")
-        lines = list(self.tail(offset, number))
+        added = [backup_of(manifest) for manifest in self.manifests(sorted(ids - known))]
+        for backup in added:
+            catalog.put_backup(backup)
+        if _are_new(added, entries):
+            lines = self.news(catalog.mark("offset"), catalog.mark("n"))
+        else:
+            lines = list(events.read(self.log))
         if lines:
-            ids_touched = {line.event["backup"] for line in lines if line.event and "backup" in line.event}
-            touched = catalog.backups(str(backup) for backup in ids_touched)
-            self._store(catalog, lines, {backup.id: state_of(backup) for backup in touched.values()})
+            self._store(catalog, lines, _states(catalog, lines))
 
     def _store(self, catalog: Catalog, lines: Iterable[events.Line], before: dict[str, State]) -> None:
         replay = Replay(before)
@@ -170,45 +166,57 @@ class History:
 class View:
     """One look at backups and runs; it stays as it is while writers go on."""
 
-    def __init__(self, history: History, catalog: Catalog | None, ids: set[str]) -> None:
+    def __init__(self, history: History) -> None:
         self._history = history
+        self._ids = set(history.ids())
+        try:
+            with closing(Catalog(history.catalog_path, write=False)) as catalog:
+                self._load(catalog)
+        except CatalogError:
+            self._load(None)
+
+    def _load(self, catalog: Catalog | None) -> None:
+        """Take all that the catalog knows, and the rest from the files; all from them without it."""
         self._from_files: dict[str, Backup] = {}
-        entries = {entry.id: entry for entry in catalog.entries()} if catalog else {}
-        for manifest in history.manifests(sorted(ids - set(entries))):
+        self._catalog = catalog is not None
+        known = catalog.entries() if catalog else []
+        entries = {entry.id: entry for entry in known}
+        for manifest in self._history.manifests(sorted(self._ids - set(entries))):
             backup = backup_of(manifest)
             self._from_files[backup.id] = backup
             entries[backup.id] = entry_of(backup)
-        self.entries = sorted(entry for entry in entries.values() if entry.id in ids)
-        self._catalog = catalog is not None
-        offset, number = (catalog.mark("offset"), catalog.mark("n")) if catalog else (0, 0)
-        lines = list(history.tail(offset, number))
-        self._replay = Replay(self._states_before(catalog, lines))
+        self.entries = sorted(entry for entry in entries.values() if entry.id in self._ids)
+        if catalog and _are_new(self._from_files.values(), known):
+            lines = self._history.news(catalog.mark("offset"), catalog.mark("n"))
+        else:
+            lines = list(events.read(self._history.log))
+        self._replay = Replay(_states(catalog, lines) if catalog else {})
         for line in lines:
             self._replay.apply(line)
 
-    def _states_before(self, catalog: Catalog | None, lines: list[events.Line]) -> dict[str, State]:
-        touched = {str(line.event["backup"]) for line in lines if line.event and line.event.get("backup")}
-        if catalog is None:
-            return {}
-        return {backup.id: state_of(backup) for backup in catalog.backups(touched).values()}
-
     def backups(self, wanted: list[Entry]) -> list[Backup]:
         """Return these backups in their order, each with the one before it of its source."""
+        ids = [entry.id for entry in wanted]
+        found = self._from_catalog(ids) | self._from_files
+        unread = [name for name in ids if name not in found]
+        found |= {manifest.id: backup_of(manifest) for manifest in self._history.manifests(unread)}
         previous = self._previous()
-        found = dict(self._from_files)
-        missing = [entry.id for entry in wanted if entry.id not in found]
-        if missing and self._catalog:
-            with suppress(CatalogError), closing(Catalog(self._history.catalog_path, write=False)) as catalog:
-                found |= catalog.backups(missing)
-        missing = [name for name in missing if name not in found]
-        found |= {manifest.id: backup_of(manifest) for manifest in self._history.manifests(missing)}
         backups = []
-        for entry in wanted:
-            if entry.id in found:
-                backup = structs.replace(found[entry.id], previous=previous.get(entry.id))
-                state = self._replay.states.get(entry.id)
+        for name in ids:
+            if name in found:
+                backup = structs.replace(found[name], previous=previous.get(name))
+                state = self._replay.states.get(name)
                 backups.append(with_state(backup, state) if state else backup)
         return backups
+
+    def _from_catalog(self, ids: list[str]) -> dict[str, Backup]:
+        if self._catalog:
+            try:
+                with closing(Catalog(self._history.catalog_path, write=False)) as catalog:
+                    return catalog.backups(ids)
+            except CatalogError:
+                self._load(None)
+        return {}
 
     def _previous(self) -> dict[str, str]:
         newest: dict[str, str] = {}
@@ -219,19 +227,26 @@ class View:
             newest[entry.source] = entry.id
         return previous
 
+    def _runs_of_catalog(
+        self, source: str | None, since: datetime | None, limit: int | None
+    ) -> dict[int, tuple[str, str, Run | None]]:
+        if self._catalog:
+            try:
+                with closing(Catalog(self._history.catalog_path, write=False)) as catalog:
+                    ended = catalog.runs(source, since, limit)
+                    found: dict[int, tuple[str, str, Run | None]] = {
+                        number: (run.source, run.started_at.isoformat(), run) for number, run in ended if run
+                    }
+                    return found | {n: (name, at, None) for n, (name, at) in catalog.open_runs().items()}
+            except CatalogError:
+                self._load(None)
+        return {}
+
     def runs(
         self, source: str | None = None, since: datetime | None = None, limit: int | None = None
     ) -> list[Run]:
         """Return runs, newest first; one that was seen to begin only is `interrupted` unless it is alive."""
-        found: dict[int, tuple[str, str, Run | None]] = {}
-        if self._catalog:
-            with suppress(CatalogError), closing(Catalog(self._history.catalog_path, write=False)) as catalog:
-                found = {
-                    number: (run.source, run.started_at.isoformat(), run)
-                    for number, run in catalog.runs(source, since, limit)
-                    if run
-                }
-                found |= {number: (name, at, None) for number, (name, at) in catalog.open_runs().items()}
+        found = self._runs_of_catalog(source, since, limit)
         found |= self._replay.runs
         alive = durable.holder(self._history.root / "state" / "lock") is not None
         newest = max(found, default=0)
@@ -243,6 +258,23 @@ class View:
             if run and (source is None or name == source) and (since is None or run.started_at >= since):
                 runs.append(run)
         return runs[:limit]
+
+
+def _follows(line: events.Line, number: int) -> bool:
+    return line.event is not None and line.event["n"] == number + 1
+
+
+def _are_new(added: Iterable[Backup], known: list[Entry]) -> bool:
+    """Say whether at most the newest backup is unknown: then the catalog has missed no event of it."""
+    unknown = list(added)
+    newest = max((entry.sequence for entry in known), default=0)
+    return not unknown or (len(unknown) == 1 and 0 < newest < unknown[0].sequence)
+
+
+def _states(catalog: Catalog, lines: list[events.Line]) -> dict[str, State]:
+    """Return what is known of the backups that these events speak of."""
+    named = {str(line.event["backup"]) for line in lines if line.event and line.event.get("backup")}
+    return {backup.id: state_of(backup) for backup in catalog.backups(named).values()}
 
 
 def entry_of(backup: Backup) -> Entry:

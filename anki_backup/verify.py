@@ -65,14 +65,17 @@ class _Check:
         self.store = repository.store
         self.read_data = read_data
         self.advance = advance
-        self.findings: list[Finding] = []
+        self._found: dict[Finding, None] = {}
         self.infos: dict[str, Info] = {}
         self.bad: dict[str, str] = {}
 
     def find(self, kind: str, message: str, backup: str | None = None, name: str | None = None) -> None:
-        finding = Finding(backup=backup, object=name, kind=kind, message=message)
-        if finding not in self.findings:
-            self.findings.append(finding)
+        """Note one thing, once."""
+        self._found[Finding(backup=backup, object=name, kind=kind, message=message)] = None
+
+    @property
+    def findings(self) -> list[Finding]:
+        return list(self._found)
 
     def state(self) -> None:
         """Look at what belongs to no single backup."""
@@ -90,8 +93,9 @@ class _Check:
                 self.find("pointer", error.message)
         try:
             with closing(Catalog(self.repository.history.catalog_path, write=False)) as catalog:
-                offset = catalog.mark("offset")
-            if offset > events.size(self.repository.history.log):
+                number = catalog.mark("n")
+            newest = events.last(self.repository.history.log)
+            if number > (newest["n"] if newest else 0) and not self._found:
                 self.find("events", "the event log is shorter than it was")
         except CatalogError as error:
             if any(word in str(error) for word in ("malformed", "not a database")):
