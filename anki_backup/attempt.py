@@ -103,7 +103,6 @@ class Attempt:
             change = self._cache(capture.path)
             if base and change.old_sha256 != base:
                 # The cache is not what the mark says: lost, cut off by a crash, or rotten.
-                self.baseline.clear()
                 if self.baseline.fill(self.store, base):
                     change = self._cache(capture.path)
                 else:

@@ -190,7 +190,7 @@ class Baseline:
 
     def clear(self) -> None:
         """Drop what a run leaves behind."""
-        for name in ("before.part", "base.part", "hot.part"):
+        for name in ("before.part", "base.part", "hot.part", "collection.anki2.part"):
             (self.folder / name).unlink(missing_ok=True)
 
 

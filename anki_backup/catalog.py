@@ -20,6 +20,7 @@ from urllib.parse import quote
 import peewee
 from msgspec import structs
 
+from anki_backup import durable
 from anki_backup.errors import DamageError
 from anki_backup.model import Alarm, Backup, Run, dump, load, typed
 
@@ -94,6 +95,10 @@ class Catalog:
     def __init__(self, path: Path, *, write: bool) -> None:
         uri = f"file:{quote(os.fsencode(path))}?mode={'rwc' if write else 'ro'}"
         pragmas = PRAGMAS if write else {}
+        if write:
+            # SQLite would make it readable to all; its journal takes after it.
+            with durable.storing(path):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         self._database = peewee.SqliteDatabase(uri, uri=True, pragmas=pragmas, timeout=5)
         self._database.bind(MODELS)
         with self._failing():
