@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from anki_backup import __version__, collection, content, deposit, durable, media, medialist
+from anki_backup import __version__, chains, collection, content, deposit, durable, media, medialist
 from anki_backup.baseline import Baseline, Change, Mark
 from anki_backup.errors import DamageError, SourceError
 from anki_backup.gather import Media, Options, gather, missing
@@ -23,6 +23,9 @@ from anki_backup.sources import Capture, Source, open_file
 
 TRIES = 5
 PAUSE_S = 0.2
+DAMAGED = (
+    "the newest backup is damaged, so a whole copy is kept; see what else is: ankibak verify --read-data"
+)
 
 
 class Reading(NamedTuple):
@@ -106,9 +109,7 @@ class Attempt:
                 if self.baseline.fill(self.store, base):
                     change = self._cache(capture.path)
                 else:
-                    self.warnings.append(
-                        "the newest backup can't be read, a whole copy is kept: ankibak verify"
-                    )
+                    self.warnings.append(DAMAGED)
                     base = None
             if capture.private or self.source.look() == capture.sighting:
                 return capture, change, base
@@ -135,6 +136,10 @@ class Attempt:
         """Look inside the capture while it is being stored; what turns out to be no backup is taken back."""
 
         def store() -> None:
+            nonlocal base
+            if base and not chains.is_sound(self.store, base):
+                self.warnings.append(DAMAGED)
+                base = None
             deposit.put_collection(self.store, self.baseline, change, base, self.threads)
 
         if self.threads == 1:
@@ -233,7 +238,8 @@ class Attempt:
 
     def _confirm(self, mark: Mark, capture: Capture, found: Media) -> None:
         """Note by what the source can be told to be untouched next time; only what is old enough counts."""
-        settled = capture.sighting.settled(self.now_ns, media.RACY_NS)
+        # What is odd is to be told again by the next run, so that one has to look closer.
+        settled = capture.sighting.settled(self.now_ns, media.RACY_NS) and not found.failed
         index = self.mark.index_sha256 if self.mark else None
         if found.read is not None:
             index = self.baseline.keep_index(found.read)
@@ -254,7 +260,7 @@ class Attempt:
 def known(repository: Repository, source: str, baseline: Baseline) -> Mark | None:
     """Return the mark, made anew from the newest sound backup if it is lost or speaks of one that is gone."""
     mark = baseline.mark()
-    if mark and (repository.history.folder(mark.backup) / "metadata.json").exists():
+    if mark and repository.is_newest_of(source, mark.backup):
         return mark
     for backup in repository.backups(source):
         try:

@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from anki_backup import chains, durable, media, pages
 from anki_backup.errors import DamageError, SourceError, StorageError
@@ -123,7 +123,7 @@ class Baseline:
         elif change.count:
             with durable.storing(self.collection), open(self.collection, "r+b", buffering=0) as file:
                 for number, _, new in change.pages:
-                    os.pwrite(file.fileno(), new, number * change.unit)
+                    durable.pwrite_fully(file.fileno(), new, number * change.unit)
         self._undo = change
         return change
 
@@ -170,9 +170,8 @@ class Baseline:
         durable.publish(self.collection.with_name("collection.anki2.part"), self.collection)
         if change is None:
             return Change(sha256=digest.hexdigest(), size=size, unit=pages.unit_for(size))
-        if change.sha256 != digest.hexdigest():
-            raise SourceError("the collection changed while it was read", hint="Close Anki, then run again.")
-        return change
+        # If the file changed since it was compared, the caller sees that by its state and comes again.
+        return structs.replace(change, sha256=digest.hexdigest(), size=size)
 
     def revert(self) -> None:
         """Put back what `take` replaced, as far as it can be; the hash tells later if it could not."""
@@ -185,7 +184,7 @@ class Baseline:
                 return
             with open(self.collection, "r+b", buffering=0) as file:
                 for number, old, _ in change.pages:
-                    os.pwrite(file.fileno(), old, number * change.unit)
+                    durable.pwrite_fully(file.fileno(), old, number * change.unit)
                 file.truncate(change.old_size)
 
     def clear(self) -> None:

@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 from anki_backup import deltas
-from anki_backup.durable import publish, write_fully
+from anki_backup.durable import publish, pwrite_fully, write_fully
 from anki_backup.errors import DamageError, StorageError
 from anki_backup.header import DELTA, HEADER_BYTES, Info
 from anki_backup.objects import BLOCK, ObjectStore
@@ -158,7 +158,7 @@ def step(store: ObjectStore, name: str, path: Path) -> None:
         table, frames = delta.table, delta.frames()
         if deltas.in_place(table):
             deltas.patch(
-                table, frames, size, delta.info.size, _reader(fd), lambda at, data: _pwrite(fd, data, at)
+                table, frames, size, delta.info.size, _reader(fd), lambda at, data: pwrite_fully(fd, data, at)
             )
             os.ftruncate(fd, delta.info.size)
             return
@@ -214,8 +214,3 @@ def _writing(path: Path) -> _Writing:
 
 def _reader(fd: int) -> deltas.ReadAt:
     return lambda at, count: os.pread(fd, count, at)
-
-
-def _pwrite(fd: int, data: bytes, at: int) -> None:
-    if os.pwrite(fd, data, at) != len(data):
-        raise OSError(28, "No space left on device")

@@ -31,7 +31,7 @@ def put_collection(
     if store.has(change.sha256) and chains.is_sound(store, change.sha256):
         store.batch.add(store.path(change.sha256))
         return
-    if base and chains.is_sound(store, base) and _put_pages(store, baseline, change, base):
+    if base and _put_pages(store, baseline, change, base):
         return
     with open(baseline.collection, "rb", buffering=0) as file:
         blocks = chains.file_blocks(file.fileno(), change.size)

@@ -107,6 +107,23 @@ def _line_start(path: Path, offset: int) -> int:
         return file.tell()
 
 
+def damaged(path: Path) -> Iterator[Line]:
+    """Yield the lines that are not as they were written.
+
+    A line that a crash tore is none of them: nothing was promised for it. It has
+    no end, or the event after it bears the number that it would have had.
+    """
+    before, doubtful = 0, []
+    for line in read(path):
+        if line.event is None:
+            doubtful.append(line)
+            continue
+        if line.event["n"] != before + 1:
+            yield from doubtful
+        before, doubtful = line.event["n"], []
+    yield from (line for line in doubtful if line.raw.endswith(b"\n"))
+
+
 def fold(path: Path, now: datetime) -> bool:
     """Fold unchanged runs older than 35 days to one line a source and day; say whether it was done.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from anki_backup import durable, events
+from anki_backup import durable, events, locks
 from anki_backup.catalog import Catalog, CatalogError, Entry, State, state_of, with_state
 from anki_backup.errors import DamageError, StorageError
 from anki_backup.model import ID_PATTERN, Backup, BackupManifest, Run, unseal
@@ -113,16 +113,14 @@ class History:
             return Catalog(self.catalog_path, write=True)
 
     def _catch_up(self, catalog: Catalog) -> None:
-        entries, ids = catalog.entries(), set(self.ids())
-        known = {entry.id for entry in entries}
+        known, ids = {entry.id for entry in catalog.entries()}, set(self.ids())
         for gone in sorted(known - ids):
             catalog.drop_backup(gone)
         added = [backup_of(manifest) for manifest in self.manifests(sorted(ids - known))]
         for backup in added:
             catalog.put_backup(backup)
-        if _are_new(added, entries):
-            lines = self.news(catalog.mark("offset"), catalog.mark("n"))
-        else:
+        lines = self.news(catalog.mark("offset"), catalog.mark("n"))
+        if not _missed_nothing(added, lines):
             lines = list(events.read(self.log))
         if lines:
             self._store(catalog, lines, _states(catalog, lines))
@@ -135,8 +133,9 @@ class History:
             catalog.put_state(backup_id, state)
         for number, (source, started_at, run) in replay.runs.items():
             catalog.put_run(number, source, started_at, run)
-        catalog.put_mark("offset", replay.offset)
-        catalog.put_mark("n", replay.number)
+        if replay.number:
+            catalog.put_mark("offset", replay.offset)
+            catalog.put_mark("n", replay.number)
 
     def rebuild(self) -> int:
         """Make the catalog anew from manifests and events; return how many backups it has."""
@@ -179,16 +178,14 @@ class View:
         """Take all that the catalog knows, and the rest from the files; all from them without it."""
         self._from_files: dict[str, Backup] = {}
         self._catalog = catalog is not None
-        known = catalog.entries() if catalog else []
-        entries = {entry.id: entry for entry in known}
+        entries = {entry.id: entry for entry in catalog.entries()} if catalog else {}
         for manifest in self._history.manifests(sorted(self._ids - set(entries))):
             backup = backup_of(manifest)
             self._from_files[backup.id] = backup
             entries[backup.id] = entry_of(backup)
         self.entries = sorted(entry for entry in entries.values() if entry.id in self._ids)
-        if catalog and _are_new(self._from_files.values(), known):
-            lines = self._history.news(catalog.mark("offset"), catalog.mark("n"))
-        else:
+        lines = self._history.news(catalog.mark("offset"), catalog.mark("n")) if catalog else []
+        if not catalog or not _missed_nothing(self._from_files.values(), lines):
             lines = list(events.read(self._history.log))
         self._replay = Replay(_states(catalog, lines) if catalog else {})
         for line in lines:
@@ -248,7 +245,7 @@ class View:
         """Return runs, newest first; one that was seen to begin only is `interrupted` unless it is alive."""
         found = self._runs_of_catalog(source, since, limit)
         found |= self._replay.runs
-        alive = durable.holder(self._history.root / "state" / "lock") is not None
+        alive = locks.holder(self._history.root / "state" / "lock") is not None
         newest = max(found, default=0)
         runs = []
         for number in sorted(found, reverse=True):
@@ -264,11 +261,10 @@ def _follows(line: events.Line, number: int) -> bool:
     return line.event is not None and line.event["n"] == number + 1
 
 
-def _are_new(added: Iterable[Backup], known: list[Entry]) -> bool:
-    """Say whether at most the newest backup is unknown: then the catalog has missed no event of it."""
-    unknown = list(added)
-    newest = max((entry.sequence for entry in known), default=0)
-    return not unknown or (len(unknown) == 1 and 0 < newest < unknown[0].sequence)
+def _missed_nothing(added: Iterable[Backup], lines: list[events.Line]) -> bool:
+    """Say whether these events tell of the making of each backup: then no earlier one speaks of it."""
+    made = {line.event.get("backup") for line in lines if line.event and line.event["event"] == "run"}
+    return all(backup.id in made for backup in added)
 
 
 def _states(catalog: Catalog, lines: list[events.Line]) -> dict[str, State]:

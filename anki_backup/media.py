@@ -96,6 +96,10 @@ def _kind(mode: int) -> str:
     return "a FIFO, socket or device"
 
 
+class _UnreadableError(Exception):
+    """A media file can't be read to its end."""
+
+
 class Collector:
     """Keeps what is new in a folder; remembers by its state what it has read before."""
 
@@ -154,10 +158,9 @@ class Collector:
                 )
             try:
                 kept = self._read(fd, entry.name)
-            except OSError as error:
-                return Skipped(
-                    name=file_name_text(entry.name), reason=(error.strerror or "can't be read").lower()
-                )
+            except (OSError, _UnreadableError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                return Skipped(name=file_name_text(entry.name), reason=reason.lower())
             finally:
                 os.close(fd)
             if kept:
@@ -184,7 +187,7 @@ class Collector:
     def _read_large(self, fd: int, entry: Entry) -> str | None:
         """Hash first, then keep what is new, as it is or compressed, without holding it in memory."""
         digest, size = hashlib.sha256(), 0
-        for block in _blocks(fd):
+        for block in _blocks(fd, entry.size):
             digest.update(block)
             size += len(block)
         if size != entry.size:
@@ -193,7 +196,7 @@ class Collector:
         if self._store.has_sound(name):
             return name
         if compresses(os.pread(fd, SAMPLE, 0)):
-            self._store.put_blocks(name, size, _blocks(fd))
+            self._store.put_blocks(name, size, _blocks(fd, size))
         else:
             self._put_raw(name, size, fd)
         return name
@@ -209,7 +212,7 @@ class Collector:
             os.pwrite(out, info.header(), 0)
             if not cloned:
                 os.lseek(out, offset, os.SEEK_SET)
-                for block in _blocks(fd):
+                for block in _blocks(fd, size):
                     durable.write_fully(out, block)
             digest = hashlib.sha256()
             for at in range(offset, offset + size, BLOCK):
@@ -245,11 +248,20 @@ def _read_all(fd: int, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def _blocks(fd: int) -> Iterator[bytes]:
+def _blocks(fd: int, size: int) -> Iterator[bytes]:
+    """Yield a file to its end, or to one byte more than it should have if it goes on growing."""
     at = 0
-    while block := os.pread(fd, BLOCK, at):
+    while at <= size and (block := _pread(fd, min(BLOCK, size + 1 - at), at)):
         yield block
         at += len(block)
+
+
+def _pread(fd: int, count: int, at: int) -> bytes:
+    try:
+        return os.pread(fd, count, at)
+    except OSError as error:
+        # Not an OSError: while an object is written, that would be taken for the repository's disk.
+        raise _UnreadableError((error.strerror or "can't be read").lower()) from error
 
 
 def pack_index(index: dict[bytes, tuple[Entry, str]]) -> bytes:

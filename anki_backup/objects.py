@@ -6,12 +6,12 @@ own affair, and stands in its header (`header`).
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import zstandard
@@ -177,13 +177,25 @@ class ObjectStore:
         with self._mutex:
             if name[:2] not in self._prefixes:
                 self._prefixes.add(name[:2])
-                with durable.storing(path.parent), suppress(FileExistsError):
-                    path.parent.mkdir(0o700)
-                    self.batch.add_directory(path.parent)
+                with durable.storing(path.parent):
+                    self._make_folder(path.parent)
             durable.publish(incoming.with_name(incoming.name + durable.PART), path)
             self.batch.add(path)
-            self.added_bytes += stored_bytes
+            self.added_bytes += stored_bytes - self._made.get(name, 0)
             self._made[name] = stored_bytes
+
+    def _make_folder(self, folder: Path) -> None:
+        try:
+            folder.mkdir(0o700)
+            self.batch.add_directory(folder)
+        except FileExistsError:
+            if folder.is_symlink():
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
+
+    def settle(self) -> None:
+        """A backup names what was made; from now on nothing of it is taken back."""
+        self._made.clear()
+        self.added_bytes = 0
 
     def discard(self, name: str) -> None:
         """Take back an object that this process has made and that nothing will name."""

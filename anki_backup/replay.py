@@ -24,10 +24,10 @@ class Replay:
         self.number = 0
 
     def apply(self, line: events.Line) -> None:
-        """Apply one line; one that is damaged only moves the offset."""
-        self.offset = line.end
+        """Apply one line; one that is torn or damaged says nothing."""
         if line.event is None:
             return
+        self.offset = line.end
         event = line.event
         self.number = event["n"]
         with suppress(KeyError, DamageError):  # of a later program, or not as we write it

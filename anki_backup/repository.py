@@ -17,7 +17,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from anki_backup import chains, durable, events, lookup, medialist
+from anki_backup import chains, durable, events, locks, lookup, medialist
 from anki_backup.errors import DamageError, NotFoundError, RepositoryError
 from anki_backup.history import History, backup_of
 from anki_backup.model import (
@@ -27,6 +27,7 @@ from anki_backup.model import (
     DeckStats,
     MediaFile,
     Run,
+    id_key,
     now,
     seal,
     unseal,
@@ -90,7 +91,7 @@ class Repository:
             with durable.storing(root):
                 root.mkdir(0o700, parents=True, exist_ok=True)
             durable.make_directory(root / "state")
-            with durable.lock(root / "state" / "lock", "init", 5):
+            with locks.lock(root / "state" / "lock", "init", 5):
                 if not (root / NAME).exists():
                     durable.write(root / NAME, seal(Identity(format=FORMAT, id=uuid.uuid4().hex)))
         return cls.open(root)
@@ -153,7 +154,7 @@ class Repository:
     @contextmanager
     def writing(self, command: str, wait_s: float = 0) -> Iterator[None]:
         """Hold the lock; what a dead writer left is swept away and its run marked interrupted."""
-        with durable.lock(self.root / "state" / "lock", command, wait_s):
+        with locks.lock(self.root / "state" / "lock", command, wait_s):
             for part in PARTS:
                 durable.make_directory(self.root / part)
             durable.sweep(self.root / "backups")
@@ -167,6 +168,12 @@ class Repository:
     def _interrupt(self, started: dict[str, Any]) -> None:
         fields = {"run": started["n"], "source": started["source"], "started_at": started["at"]}
         self.record("run", **fields, outcome="interrupted")
+
+    def is_newest_of(self, source: str, backup_id: str) -> bool:
+        """Say whether a backup is there and no later one of its source, without the catalog."""
+        ids = self.history.ids()
+        later = (name for name in ids if id_key(name) > id_key(backup_id)) if backup_id in ids else iter(())
+        return backup_id in ids and all(found.source != source for found in self.history.manifests(later))
 
     def record(self, event: str, **fields: Any) -> int:
         """Append an event; return its number."""
@@ -217,7 +224,7 @@ class Repository:
             durable.sync_directory(part)
             durable.publish(part, folder)
             durable.sync_directory(folder.parent)
-        self.store.added_bytes = 0
+        self.store.settle()
         return backup_of(self.manifest(manifest.id))
 
     def point(self, source: str, backup_id: str) -> None:

@@ -79,13 +79,8 @@ class _Check:
 
     def state(self) -> None:
         """Look at what belongs to no single backup."""
-        lines = list(events.read(self.repository.history.log))
-        for line in lines:
-            # A torn last line is what a crash leaves; nothing was promised for it.
-            if line.event is None and line is not lines[-1]:
-                self.find("events", f"the event log is damaged at byte {line.start}")
-        if lines and lines[-1].event is None and self.repository.history.log.read_bytes().endswith(b"\n"):
-            self.find("events", f"the event log is damaged at byte {lines[-1].start}")
+        for line in events.damaged(self.repository.history.log):
+            self.find("events", f"the event log is damaged at byte {line.start}")
         with suppress(OSError):
             try:
                 self.repository.pointers()

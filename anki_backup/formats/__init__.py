@@ -60,6 +60,17 @@ def _is_empty_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
 
 
+def beside(target: Path) -> Path:
+    """Return a name beside the target that nothing has, for what is not whole yet."""
+    for number in range(10_000):
+        path = target.with_name(f".ankibak-{os.getpid()}-{number}.part")
+        if not os.path.lexists(path):
+            return path
+    raise UsageError(
+        f"{target.parent} is full of unfinished exports", hint="Remove its .ankibak-*.part files."
+    )
+
+
 def refuse_leftovers(target: Path) -> None:
     """A database must not be put beside another one's `-wal`: SQLite would mix the two."""
     for side in SIDE:

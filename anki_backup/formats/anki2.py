@@ -8,7 +8,7 @@ from pathlib import Path
 
 from anki_backup import durable
 from anki_backup.errors import UsageError
-from anki_backup.formats import Contents, refuse_leftovers
+from anki_backup.formats import Contents, beside, refuse_leftovers
 
 BLOCK = 1 << 20
 
@@ -20,7 +20,7 @@ def write(contents: Contents, target: Path | None, *, media: bool) -> list[str]:
     if target.is_dir():
         raise UsageError(f"{target} is a folder", hint="Name a file, or choose --format dir.")
     refuse_leftovers(target)
-    part = target.with_name(target.name + durable.PART)
+    part = beside(target)
     try:
         contents.collection(part)
         durable.publish_synced(part, target)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from anki_backup import durable
 from anki_backup.errors import DamageError, UsageError
-from anki_backup.formats import Contents
+from anki_backup.formats import Contents, beside
 from anki_backup.model import MediaFile, file_name_text
 
 COLLECTION, MEDIA, MANIFEST, SUMS = "collection.anki2", "collection.media", "metadata.json", "SHA256SUMS"
@@ -25,8 +25,7 @@ def write(contents: Contents, target: Path | None, *, media: bool) -> list[str]:
     assert target is not None, "a folder can't go to standard output"
     if target.is_dir() and (names := set(os.listdir(target))) and (names - OURS or SUMS not in names):
         raise UsageError(f"{target} is no export of ours", hint="Name a new or empty folder with -o.")
-    part = target.with_name(target.name + durable.PART)
-    _remove(part)
+    part = beside(target)
     try:
         warnings, damaged = _fill(part, contents, media)
         _replace(part, target)
@@ -122,8 +121,7 @@ def is_file_name(name: bytes) -> bool:
 
 def _replace(part: Path, target: Path) -> None:
     """Give the finished folder its name; an older export steps aside first and is removed last."""
-    old = target.with_name(target.name + ".old" + durable.PART)
-    _remove(old)
+    old = beside(target)
     if os.path.lexists(target):
         durable.publish(target, old)
     durable.publish(part, target)

@@ -154,10 +154,14 @@ def _remove(copy: Path) -> None:
 
 def _merge(copy: Path) -> None:
     """Let SQLite bring WAL or journal into our own copy."""
-    import apsw  # only a hot copy needs it here
+    # Only a hot copy needs them here.
+    from urllib.parse import quote_from_bytes
+
+    import apsw
 
     try:
-        connection = apsw.Connection(str(copy), flags=apsw.SQLITE_OPEN_READWRITE)
+        uri = f"file:{quote_from_bytes(bytes(copy.absolute()))}"
+        connection = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI)
         try:
             connection.execute("pragma synchronous = off")
             connection.execute("select count(*) from sqlite_master")  # plays back a hot journal
