@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,11 +105,11 @@ class Attempt:
         while True:
             tries += 1
             capture = self.source.capture(self.baseline.folder, self.options.wait_s)
-            change = self._cache(capture.path)
+            change = self._cache(capture)
             if base and change.old_sha256 != base:
                 # The cache is not what the mark says: lost, cut off by a crash, or rotten.
                 if self.baseline.fill(self.store, base):
-                    change = self._cache(capture.path)
+                    change = self._cache(capture)
                 else:
                     self.warnings.append(DAMAGED)
                     base = None
@@ -121,11 +123,12 @@ class Attempt:
                 )
             time.sleep(PAUSE_S)
 
-    def _cache(self, path: Path) -> Change:
-        fd = open_file(path)
+    def _cache(self, capture: Capture) -> Change:
+        fd = open_file(capture.path)
         try:
             if not collection.looks_like_one(fd):
-                collection.check(path, thorough=False)  # says what is wrong with it
+                with _by_its_own_path(capture.path, capture):
+                    collection.check(capture.path, thorough=False)  # says what is wrong with it
             return self.baseline.take(fd)
         finally:
             os.close(fd)
@@ -163,12 +166,9 @@ class Attempt:
         with ThreadPoolExecutor(1) as pool:
             hashed = pool.submit(content.content_hash, path, media_section)
             try:
-                schema = collection.check(path, thorough=capture.private)
-                statistics = collection.statistics(path)
-            except SourceError as error:
-                # The copy was looked at; the person knows the collection by its own path.
-                message = error.message.replace(str(path), capture.facts.path)
-                raise SourceError(message, hint=error.hint) from error
+                with _by_its_own_path(path, capture):
+                    schema = collection.check(path, thorough=capture.private)
+                    statistics = collection.statistics(path)
             finally:
                 hashed.exception()
         if schema > collection.NEWEST:
@@ -275,3 +275,12 @@ def known(repository: Repository, source: str, baseline: Baseline) -> Mark | Non
             media_section=section,
         )
     return None
+
+
+@contextmanager
+def _by_its_own_path(copy: Path, capture: Capture) -> Iterator[None]:
+    """What is wrong with our copy is told of the collection, by the path that the person knows."""
+    try:
+        yield
+    except SourceError as error:
+        raise SourceError(error.message.replace(str(copy), capture.facts.path), hint=error.hint) from error

@@ -139,11 +139,12 @@ def fold(path: Path, now: datetime) -> bool:
     if first is None or _at(first) > now - KEPT_SINGLY - EVERY:
         return False
     days = Counter(_day(line.event) for line in lines if line.event and line.event.get("run") in old)
-    left = Counter(days)
+    left, spoilt = Counter(days), list(damaged(path))
     kept: list[bytes] = []
     for line in lines:
         if line.event is None:
-            kept.append(line.raw)  # damage stays, for `verify` to report
+            if line in spoilt:  # stays for `verify` to report; what a crash tore goes
+                kept.append(line.raw)
         elif line.event.get("run") in old:
             day = _day(line.event)
             left[day] -= 1
