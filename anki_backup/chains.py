@@ -24,7 +24,6 @@ from anki_backup.objects import BLOCK, ObjectStore
 SKIP = 64
 STEPS_LIMIT = 1000
 SMALL_LIMIT = 256 << 20
-CHECKED_BYTES = 4 << 20
 
 
 def base_position(position: int) -> int:
@@ -53,16 +52,13 @@ def base_for_next(store: ObjectStore, newest: str) -> tuple[Info, int]:
     chain = ancestry(store, newest)
     position = chain[0].position + 1
     target = base_position(position)
-    return next(info for info in chain if info.position <= target), position
+    return next((info for info in chain if info.position <= target), chain[-1]), position
 
 
 def is_sound(store: ObjectStore, name: str) -> bool:
-    """Say whether a chain can carry another delta: all there, all sizes right, the small ones read."""
+    """Say whether a chain can carry another delta: every byte that it stores is read again."""
     try:
-        return all(
-            info.stored_bytes > CHECKED_BYTES or store.payload_is_sound(info.name)
-            for info in ancestry(store, name)
-        )
+        return all(store.payload_is_sound(info.name) for info in ancestry(store, name))
     except DamageError:
         return False
 

@@ -28,7 +28,7 @@ from anki_backup.errors import DamageError
 
 LEVEL = 12
 WINDOW_LOG_LIMIT = 27
-TABLE_LIMIT = 64 << 20
+TABLE_LIMIT = 4 << 20
 FRAME_LIMIT = 64 << 20
 
 ReadAt = Callable[[int, int], bytes]
@@ -147,6 +147,8 @@ def _numbers(data: bytes) -> Iterator[int]:
             value = shift = 0
         elif shift > 63:
             raise DamageError("the table of a delta holds a number beyond 64 bits")
+    if shift:
+        raise DamageError("the table of a delta is cut off")
 
 
 class _Step(NamedTuple):

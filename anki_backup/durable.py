@@ -147,10 +147,12 @@ def append(path: Path, line: bytes, *, sync: bool = True) -> None:
     A write that does not fit is taken back, so a full disk leaves the old lines.
     """
     with storing(path):
-        fresh = not path.exists()
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(fd).st_size
+            if not size:
+                # Its name first: a crash before this leaves an empty file, and brings us here again.
+                sync_directory(path.parent)
             torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
             try:
                 write_fully(fd, (b"\n" if torn else b"") + line)
@@ -162,8 +164,6 @@ def append(path: Path, line: bytes, *, sync: bool = True) -> None:
                 raise
         finally:
             os.close(fd)
-        if fresh:
-            sync_directory(path.parent)
 
 
 class Batch:

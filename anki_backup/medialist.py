@@ -68,6 +68,10 @@ def _merge(olds: list[bytes], news: list[bytes]) -> Iterator[tuple[bytes, bytes]
     """Walk two sorted lists together; yield (line or nothing, line or nothing)."""
     at = 0
     for new in news:
+        if at < len(olds) and olds[at] == new:  # nearly always, and no name needs to be read
+            yield new, new
+            at += 1
+            continue
         key = _key(new)
         while at < len(olds) and _key(olds[at]) < key:
             yield olds[at], b""

@@ -21,7 +21,7 @@ from anki_backup.errors import DamageError
 
 FORMAT = 1
 SCHEMA = 1
-ID_PATTERN = re.compile(r"(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ)(?:-(\d+))?")
+ID_PATTERN = re.compile(r"(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ)(?:-(\d+))?", re.ASCII)
 SOURCE_PATTERN = re.compile(r"[a-z][a-z0-9_-]*")
 HASH_PATTERN = re.compile(r"[0-9a-f]{64}")
 NO_CHECKSUM = "0" * 64

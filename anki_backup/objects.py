@@ -12,6 +12,7 @@ import os
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import zstandard
@@ -185,12 +186,12 @@ class ObjectStore:
             self._made[name] = stored_bytes
 
     def _make_folder(self, folder: Path) -> None:
-        try:
+        with suppress(FileExistsError):
             folder.mkdir(0o700)
-            self.batch.add_directory(folder)
-        except FileExistsError:
-            if folder.is_symlink():
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
+        if folder.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        # Also when it was there: a run that was killed may not have come to syncing it.
+        self.batch.add_directory(folder)
 
     def settle(self) -> None:
         """A backup names what was made; from now on nothing of it is taken back."""

@@ -88,8 +88,9 @@ class Repository:
         """Make a repository in `root`, which must be missing or empty; an existing one is opened."""
         if not (root / NAME).exists():
             _refuse_foreign(root)
-            with durable.storing(root):
-                root.mkdir(0o700, parents=True, exist_ok=True)
+            for folder in reversed([root.absolute(), *root.absolute().parents]):
+                if not folder.is_dir():
+                    durable.make_directory(folder)
             durable.make_directory(root / "state")
             with locks.lock(root / "state" / "lock", "init", 5):
                 if not (root / NAME).exists():
@@ -228,9 +229,13 @@ class Repository:
         return backup_of(self.manifest(manifest.id))
 
     def point(self, source: str, backup_id: str) -> None:
-        """Note which backup a source's active state is."""
+        """Note which backup a source's active state is; a damaged note is begun again."""
         path = self.root / "state" / "current-pointer.json"
-        durable.write(path, seal({"sources": self.pointers() | {source: backup_id}}))
+        try:
+            known = self.pointers()
+        except DamageError:
+            known = {}
+        durable.write(path, seal({"sources": known | {source: backup_id}}))
 
     def pointers(self) -> dict[str, str]:
         """Return source -> active backup; empty when nothing was noted."""

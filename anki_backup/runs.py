@@ -51,11 +51,21 @@ def back_up(repository: Repository, source: Source, options: Options) -> Result:
             failed = _ended(run, clock, outcome="failed", reason=None, error=told)
             return _record(repository, number, Result(failed, error=error))
         if backup:
-            if source.is_live:
-                repository.point(source.name, backup.id)
             made = {"outcome": "created", "reason": None, "backup": backup.id}
             run = structs.replace(run, stored_bytes=backup.stored_bytes, **made)
-        return _record(repository, number, result._replace(run=_ended(run, clock)))
+        result = _record(repository, number, result._replace(run=_ended(run, clock)))
+        if backup and source.is_live:
+            result = _pointed(repository, result, backup)
+        return result
+
+
+def _pointed(repository: Repository, result: Result, backup: Backup) -> Result:
+    """Note that the source's live state is this backup; the backup is made, whatever comes of that."""
+    try:
+        repository.point(backup.source, backup.id)
+    except AnkibakError as error:
+        return result._replace(warnings=(*result.warnings, error.message), incomplete=True)
+    return result
 
 
 def _ended(run: Run, clock: float, **fields: object) -> Run:

@@ -134,7 +134,7 @@ class _Check:
         """Follow a collection's object down to the whole one."""
         try:
             link, steps = self.info(name), 0
-            if link.size != owners[0].collection_bytes:
+            if any(link.size != manifest.collection_bytes for manifest in owners):
                 raise DamageError(f"object {name} has another size than its manifest says")
             while link.base is not None:
                 steps += 1
@@ -156,10 +156,8 @@ class _Check:
                 files = medialist.unpack_list(chains.read(self.store, name))
                 if self.read_data and not all(map(self.store.payload_is_sound, self._links(name))):
                     raise DamageError(f"object {name} is damaged: its stored bytes are not what was written")
-                if (len(files), sum(file.size for file in files)) != (
-                    owners[0].media_files,
-                    owners[0].media_bytes,
-                ):
+                counted = len(files), sum(file.size for file in files)
+                if any(counted != (owner.media_files, owner.media_bytes) for owner in owners):
                     raise DamageError(f"the list of media {name} is not the one that its manifest describes")
             except DamageError as error:
                 for manifest in owners:
