@@ -85,16 +85,21 @@ def read(path: Path, offset: int = 0) -> Iterator[Line]:
 
 
 def last(path: Path) -> dict[str, Any] | None:
-    """Return the newest sound event, reading only the end of the log."""
+    """Return the newest sound event, reading no more of the log than that takes."""
+    found = newest(path)
+    return found[-1] if found else None
+
+
+def newest(path: Path) -> list[dict[str, Any]]:
+    """Return the newest sound events, oldest first: those in the last 64 KiB, and always at least one."""
     try:
         size = path.stat().st_size
     except OSError:
-        return None
+        return []
     for start in (_line_start(path, max(0, size - TAIL)), 0):
-        found = [line.event for line in read(path, start) if line.event]
-        if found:
-            return found[-1]
-    return None
+        if found := [line.event for line in read(path, start) if line.event]:
+            return found
+    return []
 
 
 def _line_start(path: Path, offset: int) -> int:

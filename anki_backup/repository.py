@@ -27,7 +27,6 @@ from anki_backup.model import (
     DeckStats,
     MediaFile,
     Run,
-    id_key,
     now,
     seal,
     unseal,
@@ -171,10 +170,21 @@ class Repository:
         self.record("run", **fields, outcome="interrupted")
 
     def is_newest_of(self, source: str, backup_id: str) -> bool:
-        """Say whether a backup is there and no later one of its source, without the catalog."""
-        ids = self.history.ids()
-        later = (name for name in ids if id_key(name) > id_key(backup_id)) if backup_id in ids else iter(())
-        return backup_id in ids and all(found.source != source for found in self.history.manifests(later))
+        """Say whether a backup is there, and the newest of its source as far as the end of the log tells.
+
+        After a run that was interrupted nobody knows: it may have made one.
+        """
+        runs = [
+            event
+            for event in events.newest(self.history.log)
+            if event["event"] == "run" and event.get("source") == source
+        ]
+        if not (self.history.folder(backup_id) / "metadata.json").exists():
+            return False
+        if runs and runs[-1].get("outcome") == "interrupted":
+            return False
+        made = [event["backup"] for event in runs if event.get("backup")]
+        return not made or made[-1] == backup_id
 
     def record(self, event: str, **fields: Any) -> int:
         """Append an event; return its number."""
