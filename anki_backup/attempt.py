@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from anki_backup import __version__, chains, collection, content, deposit, durable, media, medialist
 from anki_backup.baseline import Baseline, Change, Mark
-from anki_backup.errors import DamageError, SourceError
+from anki_backup.errors import DamageError, SourceError, StorageError
 from anki_backup.gather import Media, Options, gather, missing
 from anki_backup.model import FORMAT, Backup, BackupManifest, Durations, now
 from anki_backup.repository import Repository
@@ -55,6 +55,7 @@ class Attempt:
 
     def go(self) -> Backup | None:
         """Make a backup if there is anything new; None when there is not."""
+        self.store.settle()
         durable.make_directory(self.baseline.folder)
         self.now_ns = time.time_ns()
         sighting = self.source.look()
@@ -95,7 +96,11 @@ class Attempt:
             content_hash=reading.content_hash,
             media_section=found.section,
         )
-        self._confirm(mark, capture, found)
+        try:
+            self._confirm(mark, capture, found)
+        except StorageError as error:  # the backup is made, whatever becomes of the cache
+            self.warnings.append(error.message)
+            self.incomplete = True
         return backup
 
     def _take(self) -> tuple[Capture, Change, str | None]:

@@ -194,7 +194,7 @@ class ObjectStore:
         self.batch.add_directory(folder)
 
     def settle(self) -> None:
-        """A backup names what was made; from now on nothing of it is taken back."""
+        """Begin to count anew; what was made before is not taken back any more."""
         self._made.clear()
         self.added_bytes = 0
 

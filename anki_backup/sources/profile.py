@@ -77,7 +77,7 @@ class Profile:
             for side in ("", *SIDE):
                 _copy(_beside(self.collection, side), _beside(copy, side))
             if self.look() == before:
-                _merge(copy)
+                _merge(copy, self.collection)
                 return Capture(copy, True, before, self._facts(before))
             if tries >= self._tries and time.monotonic() >= deadline:
                 _remove(copy)
@@ -152,8 +152,8 @@ def _remove(copy: Path) -> None:
         _beside(copy, side).unlink(missing_ok=True)
 
 
-def _merge(copy: Path) -> None:
-    """Let SQLite bring WAL or journal into our own copy."""
+def _merge(copy: Path, collection: Path) -> None:
+    """Let SQLite bring WAL or journal into our own copy of a collection."""
     # Only a hot copy needs them here.
     from urllib.parse import quote_from_bytes
 
@@ -170,7 +170,7 @@ def _merge(copy: Path) -> None:
             connection.close()
     except apsw.Error as error:
         raise SourceError(
-            f"the open collection can't be read: {error}", hint="Close Anki, then run again."
+            f"{collection} can't be read while it is open: {error}", hint="Close Anki, then run again."
         ) from error
     for side in (*SIDE, "-shm"):
         _beside(copy, side).unlink(missing_ok=True)
