@@ -92,5 +92,5 @@ endef
 
 .venv/tools: .venv/ready
 	@$(apt)
-	need strace:strace zstd:zstd sqlite3:sqlite3 git:git
+	need strace:strace zstd:zstd sqlite3:sqlite3 git:git mkfs.xfs:xfsprogs
 	touch $@

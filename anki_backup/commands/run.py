@@ -45,7 +45,8 @@ def command(
     chosen = choose(context, names or [])
     check_places(context.config, context.root)
     options = Options(force, rehash, _seconds(wait), context.config.run.threads, _progress(context))
-    drivers = [sources.make(name, context.config.sources[name]) for name in chosen]
+    config = context.config
+    drivers = [sources.make(name, config.sources[name], config.run.hot_tries) for name in chosen]
     if dry_run:
         from anki_backup import plan
 

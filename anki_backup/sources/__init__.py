@@ -77,15 +77,15 @@ class Source(Protocol):
         """Return one consistent moment; private copies are made in `work`."""
 
 
-def make(name: str, settings: Any) -> Source:
-    """Return the source of that name; ConfigError for a kind without a driver."""
+def make(name: str, settings: Any, tries: int) -> Source:
+    """Return the source of that name; ConfigError for a kind that has no driver."""
     kind = settings.kind
     if kind not in WORDS:
         known = ", ".join(WORDS)
         raise ConfigError(
             f"source {name} is of kind {kind!r}, which this program doesn't have", hint=f"It has: {known}."
         )
-    driver: Source = import_module(WORDS[kind]).make(name, settings)
+    driver: Source = import_module(WORDS[kind]).make(name, settings, tries)
     return driver
 
 

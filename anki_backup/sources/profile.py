@@ -88,9 +88,9 @@ class Profile:
             time.sleep(PAUSE_S)
 
 
-def make(name: str, settings: Any) -> Profile:
+def make(name: str, settings: Any, tries: int) -> Profile:
     """Return the source that a `kind = "profile"` table describes."""
-    return Profile(name, settings.path, settings.media)
+    return Profile(name, settings.path, settings.media, tries)
 
 
 def _collection(path: Path) -> Path:
