@@ -160,18 +160,19 @@ class Baseline:
 
     def _copy(self, source: int, change: Change | None) -> Change:
         """Keep the old file aside and put a whole copy in its place."""
-        digest, size = hashlib.sha256(), os.fstat(source).st_size
-        with durable.part_file(self.collection) as out:
+        size = os.fstat(source).st_size
+        with _Digest() as digest, durable.part_file(self.collection) as out:
             for block in _blocks(source, size):
                 digest.update(block)
                 durable.write_fully(out, block)
+            sha256 = digest.hexdigest()
         if change:
             durable.publish(self.collection, self.before)
         durable.publish(self.collection.with_name("collection.anki2.part"), self.collection)
         if change is None:
-            return Change(sha256=digest.hexdigest(), size=size, unit=pages.unit_for(size))
+            return Change(sha256=sha256, size=size, unit=pages.unit_for(size))
         # If the file changed since it was compared, the caller sees that by its state and comes again.
-        return structs.replace(change, sha256=digest.hexdigest(), size=size)
+        return structs.replace(change, sha256=sha256, size=size)
 
     def revert(self) -> None:
         """Put back what `take` replaced, as far as it can be; the hash tells later if it could not."""

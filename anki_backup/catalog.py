@@ -26,6 +26,12 @@ from anki_backup.model import Alarm, Backup, Run, dump, load, typed
 
 VERSION = 1
 VARIABLES = 10_000
+# A row of other types is none of ours: its backup is read from its manifest.
+ENTRIES = """
+    select sequence, created, id, source from backup
+    where typeof(sequence) = 'integer' and typeof(created) = 'integer'
+    and typeof(id) = 'text' and typeof(source) = 'text' order by 1, 2, 3
+"""
 PRAGMAS = {"journal_mode": "truncate", "synchronous": "full", "foreign_keys": 0}
 STATE_FIELDS = ("previous", "pinned", "label", "alarm", "verified_at")
 FIELDS = [name for name in Backup.__struct_fields__ if name not in STATE_FIELDS]
@@ -139,9 +145,9 @@ class Catalog:
 
     def entries(self) -> list[Entry]:
         """Return every backup, oldest first."""
-        query = _BackupRow.select(_BackupRow.sequence, _BackupRow.created, _BackupRow.id, _BackupRow.source)
+        # Straight from the cursor: peewee's wrapping of 30,000 rows takes longer than all else.
         with self._failing():
-            return sorted(Entry(*row) for row in _rows(query))
+            return list(map(Entry._make, self._sql(ENTRIES).fetchall()))
 
     def backups(self, ids: Iterable[str]) -> dict[str, Backup]:
         """Return the named backups (without their `previous`)."""

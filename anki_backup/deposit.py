@@ -20,9 +20,7 @@ WORTH = 2
 MOST = 3
 
 
-def put_collection(
-    store: ObjectStore, baseline: Baseline, change: Change, base: str | None, threads: int
-) -> None:
+def put_collection(store: ObjectStore, baseline: Baseline, change: Change, base: str | None) -> None:
     """Keep the collection that lies in the cache; `base` is the object that the pages were compared with.
 
     A delta must be smaller than half of the whole object that its chain begins
@@ -35,7 +33,7 @@ def put_collection(
         return
     with open(baseline.collection, "rb", buffering=0) as file:
         blocks = chains.file_blocks(file.fileno(), change.size)
-        store.put_blocks(change.sha256, change.size, blocks, threads)
+        store.put_blocks(change.sha256, change.size, blocks)
 
 
 def _put_pages(store: ObjectStore, baseline: Baseline, change: Change, newest: str) -> bool:

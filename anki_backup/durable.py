@@ -89,11 +89,13 @@ def part_file(path: Path) -> Iterator[int]:
 
     The body's caller renames it (`publish`) once it is whole.
     """
-    part = path.with_name(path.name + PART)
+    part = Path(f"{path}{PART}")
     with storing(part):
-        with suppress(FileNotFoundError):
+        try:
+            fd = os.open(part, CREATE, 0o600)
+        except FileExistsError:  # a crash left it
             os.unlink(part)
-        fd = os.open(part, CREATE, 0o600)
+            fd = os.open(part, CREATE, 0o600)
         try:
             yield fd
         except BaseException:

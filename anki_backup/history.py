@@ -178,12 +178,10 @@ class View:
         """Take all that the catalog knows, and the rest from the files; all from them without it."""
         self._from_files: dict[str, Backup] = {}
         self._catalog = catalog is not None
-        entries = {entry.id: entry for entry in catalog.entries()} if catalog else {}
-        for manifest in self._history.manifests(sorted(self._ids - set(entries))):
-            backup = backup_of(manifest)
-            self._from_files[backup.id] = backup
-            entries[backup.id] = entry_of(backup)
-        self.entries = sorted(entry for entry in entries.values() if entry.id in self._ids)
+        known = [entry for entry in catalog.entries() if entry.id in self._ids] if catalog else []
+        for manifest in self._history.manifests(sorted(self._ids.difference(entry.id for entry in known))):
+            self._from_files[manifest.id] = backup_of(manifest)
+        self.entries = sorted(known + [entry_of(backup) for backup in self._from_files.values()])
         lines = self._history.news(catalog.mark("offset"), catalog.mark("n")) if catalog else []
         if not catalog or not _missed_nothing(self._from_files.values(), lines):
             lines = list(events.read(self._history.log))

@@ -12,11 +12,14 @@ Cells are found as the SQLite file format says: sqlite.org/fileformat2.html, 1.6
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 
 from anki_backup.deltas import Frame, Op, ReadAt, Table, compress, pack
 
 STRETCH_BYTES = 4 << 20
+SOURCES_BYTES = 8 << 20
 FINGERPRINT = 20
 LEVEL = 9
 HEADERS = {2: 12, 5: 12, 10: 8, 13: 8}
@@ -30,6 +33,7 @@ def encode(
 
     Both files have whole pages of `page` bytes. Reads each file about twice.
     """
+    _keep_memory_steady()
     index = _index(read_old, page, old_size)
     ops: list[Op] = []
     frames: list[Frame] = []
@@ -49,6 +53,17 @@ def encode(
     # Nothing is copied, so the last op drops the whole base.
     ops[-1] = Op(0, old_size // page, ops[-1].insert)
     return pack(Table(page, tuple(ops), tuple(frames))), data
+
+
+def _keep_memory_steady() -> None:
+    """Have glibc give stretches back to the system: among small things they leave holes, a gigabyte of them.
+
+    mallopt(3), M_MMAP_THRESHOLD: once it is set, it no longer grows by itself.
+    """
+    import ctypes  # 8 ms, for a rare job
+
+    with suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(-3, 1 << 19)
 
 
 def page_size(head: bytes) -> int:
@@ -92,13 +107,14 @@ def _sources(
     index: dict[bytes, int], new: bytes, at: int, page: int, last: set[int]
 ) -> tuple[set[int], set[int]]:
     """Return the old pages that a stretch is made of, and the one it ends in: the next begins there."""
-    found = set(last)
+    found = Counter(last)
     for _, fingerprints in _pages(new, page, at // page):
         hits = [index[key] for key in fingerprints if key in index]
         if hits:
             found.update(hits)
             last = {hits[-1]}
-    return found, last
+    # Alike rows can lead everywhere: only so much of the old file helps, and fits into memory.
+    return {number for number, _ in found.most_common(SOURCES_BYTES // page)}, last
 
 
 def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:

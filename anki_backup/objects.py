@@ -34,6 +34,7 @@ class ObjectStore:
 
     def __init__(self, folder: Path, batch: durable.Batch) -> None:
         self.folder = folder
+        self._root = str(folder)
         self.batch = batch
         self.added_bytes = 0
         self._mutex = threading.Lock()
@@ -45,10 +46,10 @@ class ObjectStore:
         """Return where an object lies; refuses what is no name, so no path can be smuggled in."""
         if not HASH_PATTERN.fullmatch(name):
             raise DamageError(f"{name[:80]!r} is not the name of an object")
-        return self.folder / name[:2] / name[2:]
+        return Path(f"{self._root}/{name[:2]}/{name[2:]}")
 
     def has(self, name: str) -> bool:
-        return self.path(name).is_file()
+        return os.path.isfile(self.path(name))
 
     def open(self, name: str) -> tuple[int, Info]:
         """Open an object: a descriptor for the caller to close, and its header, checked against the file."""
@@ -134,7 +135,7 @@ class ObjectStore:
                 at += len(part)
         self.publish(info.name, incoming, at)
 
-    def put_blocks(self, name: str, size: int, blocks: Iterable[bytes], threads: int = 0) -> None:
+    def put_blocks(self, name: str, size: int, blocks: Iterable[bytes]) -> None:
         """Keep a large content block by block, compressed; read back and hashed before it counts."""
         if self.has_sound(name):
             return
@@ -142,7 +143,7 @@ class ObjectStore:
         with durable.part_file(incoming) as fd:
             durable.write_fully(fd, bytes(HEADER_BYTES))
             crc = payload = 0
-            for packed in _packed(blocks, size, threads):
+            for packed in _packed(blocks, size):
                 durable.write_fully(fd, packed)
                 crc, payload = zlib.crc32(packed, crc), payload + len(packed)
             info = Info(name, ZSTD, size, HEADER_BYTES, payload, crc, 0, None)
@@ -180,7 +181,7 @@ class ObjectStore:
                 self._prefixes.add(name[:2])
                 with durable.storing(path.parent):
                     self._make_folder(path.parent)
-            durable.publish(incoming.with_name(incoming.name + durable.PART), path)
+            durable.publish(Path(f"{incoming}{durable.PART}"), path)
             self.batch.add(path)
             self.added_bytes += stored_bytes - self._made.get(name, 0)
             self._made[name] = stored_bytes
@@ -210,7 +211,7 @@ class ObjectStore:
         """Return a fresh place in `objects/`: two threads may be writing the same content."""
         with self._mutex:
             self._serial += 1
-            return self.folder / f"new-{self._serial}"
+            return Path(f"{self._root}/new-{self._serial}")
 
     def names(self) -> Iterator[str]:
         """Yield the name of every object file, sorted."""
@@ -251,9 +252,9 @@ def _raw(fd: int, info: Info) -> Iterator[bytes]:
         yield _pread(fd, min(BLOCK, info.stored_bytes - at), at, info.name)
 
 
-def _packed(blocks: Iterable[bytes], size: int, threads: int) -> Iterator[bytes]:
+def _packed(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
     """Compress block by block; DamageError when there is more or less than was said."""
-    packer = zstandard.ZstdCompressor(level=LEVEL, threads=threads).compressobj(size=size)
+    packer = zstandard.ZstdCompressor(level=LEVEL).compressobj(size=size)
     try:
         for block in blocks:
             if packed := packer.compress(block):

@@ -14,10 +14,11 @@ import pytest
 from msgspec import json, structs
 
 from anki_backup import deposit, formats, runs
+from anki_backup.contents import Contents
 from anki_backup.errors import AnkibakError, DamageError, StorageError, UsageError
 from anki_backup.gather import Options
 from anki_backup.model import MediaFile
-from anki_backup.repository import Contents, Repository
+from anki_backup.repository import Repository
 from anki_backup.sources.profile import Profile
 from tests.conftest import ROOT
 from tests.made_collections import make_varied, sql

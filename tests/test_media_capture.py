@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from anki_backup import formats, runs
+from anki_backup.contents import Contents
 from anki_backup.gather import Options
 from anki_backup.header import CLONE_OFFSET, HEADER_BYTES, RAW, ZSTD
-from anki_backup.repository import Contents, Repository
+from anki_backup.repository import Repository
 from anki_backup.sources.profile import Profile
 from tests.conftest import ROOT
 from tests.made_collections import make_varied, sql

@@ -228,7 +228,7 @@ def test_a_stream_larger_than_memory_should_hold_goes_through_in_blocks(store):
     name, size = digest.hexdigest(), count * len(block)
     tracemalloc.start()
     try:
-        store.put_blocks(name, size, (block for _ in range(count)), threads=2)
+        store.put_blocks(name, size, (block for _ in range(count)))
         assert sum(map(len, store.blocks(name))) == size
         assert tracemalloc.get_traced_memory()[1] < size / 4
     finally:

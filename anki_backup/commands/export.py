@@ -11,9 +11,9 @@ import typer
 
 from anki_backup import formats, terminal
 from anki_backup.commands import Context
+from anki_backup.contents import Contents
 from anki_backup.errors import UsageError
 from anki_backup.model import Backup
-from anki_backup.repository import Contents
 
 DEFAULT = "anki2"
 
