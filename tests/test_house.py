@@ -17,8 +17,8 @@ from tests.conftest import ROOT
 # A room imports only rooms written before it; a new room joins in the commit that makes it.
 ROOMS = """
     errors model values settings keys document environment config durable locks deltas pages moved retention
-  | header objects chains media medialist canonical collection content compare events catalog replay history lookup baseline
-    deposit repository contents verify
+  | header objects chains media medialist canonical collection content compare events catalog replay history
+    lookup baseline deposit repository contents verify
   | sources formats vaults notifiers
   | gather attempt runs plan rehearsal
   | signals figures terminal web commands cli
