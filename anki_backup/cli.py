@@ -43,7 +43,7 @@ COMMANDS = {
 HELP = ["-h", "--help"]
 INTERRUPTED = 130
 DIGITS = 18
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+REFUSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
 def main() -> int:
@@ -248,7 +248,7 @@ def _in_our_words(error: BaseException, typed: Sequence[str]) -> AnkibakError:
         return _usage(error, typed)
     if isinstance(error, OSError) and error.strerror:
         where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
-        kind = StorageError if error.errno in FULL else AnkibakError
+        kind = StorageError if error.errno in REFUSING else AnkibakError
         return kind(f"{error.strerror.lower()}{where}", hint="Run it again with -v to see where that was.")
     if isinstance(error, MemoryError):
         return AnkibakError(

@@ -245,6 +245,8 @@ class Repository:
             known = self.pointers()
         except DamageError:
             known = {}
+        if known.get(source) == backup_id:
+            return
         durable.write(path, seal({"sources": known | {source: backup_id}}))
 
     def pointers(self) -> dict[str, str]:

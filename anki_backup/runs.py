@@ -9,13 +9,14 @@ from typing import NamedTuple
 from msgspec import structs
 
 from anki_backup.attempt import Attempt
-from anki_backup.errors import AnkibakError, Terminated
+from anki_backup.errors import AnkibakError, DamageError, StorageError, Terminated
 from anki_backup.gather import Options
 from anki_backup.model import Backup, Run, RunError
 from anki_backup.repository import Repository
 from anki_backup.sources import Source
 
 INDEX_EVERY = 100
+REFUSED = (StorageError, DamageError)
 
 
 class Result(NamedTuple):
@@ -53,17 +54,17 @@ def back_up(repository: Repository, source: Source, options: Options) -> Result:
         if backup:
             made = {"outcome": "created", "reason": None, "backup": backup.id}
             run = structs.replace(run, stored_bytes=backup.stored_bytes, **made)
-        result = _record(repository, number, result._replace(run=_ended(run, clock)))
-        if backup and source.is_live:
-            result = _pointed(repository, result, backup)
-        return result
+        current = backup.id if backup else attempt.mark.backup if attempt.mark else None
+        if source.is_live and current:
+            result = _pointed(repository, result, source.name, current)
+        return _record(repository, number, result._replace(run=_ended(run, clock)), live=source.is_live)
 
 
-def _pointed(repository: Repository, result: Result, backup: Backup) -> Result:
-    """Note that the source's live state is this backup; the backup is made, whatever comes of that."""
+def _pointed(repository: Repository, result: Result, source: str, current: str) -> Result:
+    """Note which backup a source's live state is; the backup is made, whatever comes of that."""
     try:
-        repository.point(backup.source, backup.id)
-    except AnkibakError as error:
+        repository.point(source, current)
+    except REFUSED as error:
         return result._replace(warnings=(*result.warnings, error.message), incomplete=True)
     return result
 
@@ -72,15 +73,15 @@ def _ended(run: Run, clock: float, **fields: object) -> Run:
     return structs.replace(run, duration_ms=round((time.monotonic() - clock) * 1000), **fields)
 
 
-def _record(repository: Repository, number: int | None, result: Result) -> Result:
+def _record(repository: Repository, number: int | None, result: Result, **more: object) -> Result:
     """Write the end of a run; a disk that refuses it makes it incomplete, or failed if nothing was saved."""
     if number is None:
         return result
     try:
-        end = repository.record("run", run=number, **structs.asdict(result.run))
+        end = repository.record("run", run=number, **structs.asdict(result.run), **more)
         if result.backup or end % INDEX_EVERY < 2:
             repository.index()
-    except AnkibakError as error:
+    except REFUSED as error:
         if result.backup:
             return result._replace(warnings=(*result.warnings, error.message), incomplete=True)
         return result if result.error else result._replace(error=error)

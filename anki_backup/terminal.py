@@ -14,7 +14,7 @@ import re
 import select
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -249,6 +249,8 @@ def settle() -> None:
             stream.flush()
         except (OSError, ValueError):
             _mute(stream)
+            with suppress(OSError, ValueError):  # on a disk that takes nothing, not even that can be flushed
+                stream.close()
 
 
 def _reliable(stream: TextIO | None) -> TextIO:

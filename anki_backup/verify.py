@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from msgspec import Struct
@@ -81,11 +81,7 @@ class _Check:
         """Look at what belongs to no single backup."""
         for line in events.damaged(self.repository.history.log):
             self.find("events", f"the event log is damaged at byte {line.start}")
-        with suppress(OSError):
-            try:
-                self.repository.pointers()
-            except DamageError as error:
-                self.find("pointer", error.message)
+        self._pointers()
         try:
             with closing(Catalog(self.repository.history.catalog_path, write=False)) as catalog:
                 number = catalog.mark("n")
@@ -95,6 +91,18 @@ class _Check:
         except CatalogError as error:
             if any(word in str(error) for word in ("malformed", "not a database")):
                 self.find("catalog", f"the catalog is damaged ({error}); mend it: ankibak catalog rebuild")
+
+    def _pointers(self) -> None:
+        """The note of what is current must be whole, and name every source whose live state was backed up."""
+        lines = events.read(self.repository.history.log)
+        live = {line.event["source"] for line in lines if line.event and line.event.get("live")}
+        try:
+            missing = sorted(live - set(self.repository.pointers()))
+        except (DamageError, OSError) as error:
+            self.find("pointer", str(error))
+            return
+        if missing:
+            self.find("pointer", f"current-pointer.json doesn't name what is current of {', '.join(missing)}")
 
     def backups(self, ids: list[str]) -> None:
         manifests = [found for backup_id in ids if (found := self._manifest(backup_id))]

@@ -227,12 +227,13 @@ def test_no_memory_is_told_as_such(failing):
     )
 
 
-def test_an_error_of_the_system_names_its_file_and_a_full_disk_its_code(failing):
+def test_an_error_of_the_system_names_its_file_and_a_disk_that_refuses_its_code(failing):
     assert failing(PermissionError(13, "Permission denied", "/x"))[2].startswith(
         "ankibak: permission denied: /x\n"
     )
     assert failing(OSError(28, "No space left on device"))[0] == 8
-    assert failing(OSError(5, "Input/output error"))[0] == 1
+    assert failing(OSError(5, "Input/output error"))[0] == 8
+    assert failing(OSError(24, "Too many open files"))[0] == 1
 
 
 def test_an_exit_code_may_simply_be_returned():

@@ -1,0 +1,173 @@
+"""What the faults are done to: a profile, and repositories that hold backups of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.faults import tracing
+from tests.faults.inspect_repository import Broken, Expected, backups, check, digests, exported, inspect
+from tests.faults.program import Answer, Program, Warm, command, environment, prepare
+from tests.faults.trial import Outcome, Trial, copy
+
+SOURCE = "profile/User 1"
+CONFIG = f"""\
+[storage]
+root = "repository"
+
+[sources.desktop]
+kind = "profile"
+path = "{SOURCE}"
+"""
+# All points and all states, as a nightly run does, or a sample. Read before tests lose ANKIBAK_*.
+FULL = os.environ.get("ANKIBAK_FAULTS") == "full"
+
+
+@dataclass(frozen=True)
+class State:
+    """A directory with configuration, profile and repository, and what a fault must not change."""
+
+    base: Path
+    expected: Expected
+    program: Program
+    environment: Mapping[str, str]
+
+    def trial(self) -> Trial:
+        """Return the trial of a run: look, run again, verify and compare with the source."""
+        return Trial(
+            command("run"),
+            inspect=self._step(
+                lambda directory, facts: inspect(self.program, directory, self.expected, facts)
+            ),
+            recover=lambda directory, facts: outcome(self.program(directory, "run")),
+            check=self._step(lambda directory, facts: check(self.program, directory, self.expected)),
+            environment=self.environment,
+        )
+
+    @staticmethod
+    def _step(
+        look: Callable[[Path, Mapping[str, str]], None],
+    ) -> Callable[[Path, Mapping[str, str]], Outcome]:
+        def step(directory: Path, facts: Mapping[str, str]) -> Outcome:
+            try:
+                look(directory, facts)
+            except Broken as broken:
+                return Outcome(1, str(broken))
+            return Outcome(0, "")
+
+        return step
+
+
+def outcome(answer: Answer) -> Outcome:
+    """Return an answer as a trial's steps give it."""
+    return Outcome(answer.code, answer.stdout + answer.stderr)
+
+
+@pytest.fixture(scope="session")
+def traced() -> None:
+    """Skip, with the reason, where system calls can't be traced."""
+    if reason := tracing.why_not():
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What every run of the program gets, with a home that is empty."""
+    return environment(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def program(surroundings: dict[str, str]) -> Iterator[Warm]:
+    """The program, warm."""
+    warm = Warm(surroundings)
+    yield warm
+    warm.close()
+
+
+@pytest.fixture(scope="session")
+def first(tmp_path_factory: pytest.TempPathFactory, program: Warm, surroundings: dict[str, str]) -> State:
+    """A profile that was never backed up."""
+    base = tmp_path_factory.mktemp("first") / "state"
+    make_profile(base / SOURCE)
+    (base / "config.toml").write_text(CONFIG)
+    prepare(copy(base, tmp_path_factory.mktemp("prepare") / "state"), surroundings)
+    return State(base, Expected(SOURCE, digests(base / SOURCE), {}), program, surroundings)
+
+
+@pytest.fixture(scope="session")
+def changed(
+    tmp_path_factory: pytest.TempPathFactory, first: State, program: Warm, surroundings: dict[str, str]
+) -> State:
+    """A repository with two backups of a profile in which a note and a media file are new since."""
+    base = copy(first.base, tmp_path_factory.mktemp("changed") / "state")
+    kept = {}
+    for step in range(2):
+        backed_up(program, base)
+        newest = backups(program, base)[0]
+        kept[newest["id"]] = newest["collection_sha256"]
+        assert exported(program, base, newest["id"]) == newest["collection_sha256"]
+        study(base / SOURCE, f"step {step}")
+    assert len(kept) == 2
+    return State(base, Expected(SOURCE, digests(base / SOURCE), kept), program, surroundings)
+
+
+@pytest.fixture(scope="session")
+def several(tmp_path_factory: pytest.TempPathFactory, changed: State, program: Warm) -> Path:
+    """A configuration with a repository of five backups: whole collections, deltas, media."""
+    base = copy(changed.base, tmp_path_factory.mktemp("several") / "state")
+    for step in range(3):
+        backed_up(program, base)
+        study(base / SOURCE, f"later {step}")
+    assert len(backups(program, base)) == 5
+    return base
+
+
+def backed_up(program: Program, base: Path) -> None:
+    """Run the program and see that it made a backup."""
+    answer = program(base, "run", "--json")
+    assert answer.code == 0, answer
+    assert json.loads(answer.stdout)["results"][0]["outcome"] == "created", answer
+
+
+def make_profile(folder: Path) -> None:
+    """Make a profile with Anki's own library: 50 notes, three media files."""
+    from anki.collection import Collection
+    from anki.decks import DeckId
+
+    folder.mkdir(parents=True)
+    collection = Collection(str(folder / "collection.anki2"))
+    notetype = collection.models.by_name("Basic")
+    assert notetype
+    for number in range(50):
+        note = collection.new_note(notetype)
+        note["Front"], note["Back"] = f"question {number}", f"answer {number} " * 20
+        collection.add_note(note, DeckId(collection.decks.id(f"Deck::{number % 3}") or 1))
+    drawn = random.Random(0)
+    for name, content in (
+        ("noise.jpg", drawn.randbytes(9000)),
+        ("text.svg", b"<svg/>" * 900),
+        ("ä b.mp3", drawn.randbytes(700)),
+    ):
+        collection.media.write_data(name, content)
+    collection.close()
+
+
+def study(folder: Path, text: str) -> None:
+    """Edit a note and add a media file, as an hour with Anki would."""
+    from anki.collection import Collection
+
+    collection = Collection(str(folder / "collection.anki2"))
+    note = collection.get_note(collection.find_notes("")[0])
+    note["Back"] = text
+    collection.update_note(note)
+    collection.media.write_data(f"{text}.png", text.encode() * 200)
+    collection.close()
+    # The next run must not take the file for the one it saw in the same tick.
+    time.sleep(0.01)

@@ -1,0 +1,71 @@
+"""A run that is killed, stopped or refused by the disk at any system call loses nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.conftest import FULL, State
+from tests.faults.crashpoints import Campaign, summary
+from tests.faults.program import command
+
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("traced")]
+
+# What a refused run may say: it worked after all, saved but incomplete, the source
+# could not be read, the repository could not be written. Never 1, which is a bug.
+CODES = {
+    "error": frozenset({0, 3, 7, 8}),
+    "term": frozenset({0, 143}),
+    "int": frozenset({0, 130}),
+}
+# A run only believes in the times of files that are older; younger ones hide a wrong mark.
+SETTLE_S = 2.1
+ERRORS = ["enospc", "enospc+", "eio", "eio+", "edquot", "erofs"]
+
+
+def hold(state: State, modes: list[str], points: int, nested: int = 0) -> None:
+    """Fault a run in every mode; a failure names the call and what came of it."""
+    trial = state.trial()
+    campaign = Campaign(
+        state.base,
+        trial,
+        modes,
+        max_points=0 if FULL else points,
+        codes=CODES,
+        nested=nested,
+        settle_s=SETTLE_S,
+    )
+    results = campaign.run()
+    bad = [str(result) for result in results if result.verdict != "ok"]
+    assert not bad, "\n".join([*bad, summary(results)[1]])
+
+
+@pytest.fixture(params=["first", "changed"])
+def state(request: pytest.FixtureRequest) -> State:
+    """The very first run, and one with earlier backups."""
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, State)
+    return found
+
+
+def test_a_killed_run_keeps_every_backup_and_the_next_run_works(state: State) -> None:
+    """SIGKILL on entry of the call."""
+    hold(state, ["kill"], 24)
+
+
+def test_a_stopped_run_leaves_no_half_backup(state: State) -> None:
+    """SIGTERM and SIGINT, as systemd and Ctrl-C send them."""
+    hold(state, ["term", "int"], 6)
+
+
+def test_a_run_that_the_disk_refuses_keeps_every_backup(state: State) -> None:
+    """Errors from any call, once and for ever; exit 0 only if the backup is there."""
+    hold(state, ERRORS, 4)
+
+
+@pytest.mark.skipif(not FULL, reason="only with ANKIBAK_FAULTS=full")
+def test_a_killed_recovery_can_be_recovered_from(changed: State) -> None:
+    """A crash during the run after a crash."""
+    trial = changed.trial()
+    object.__setattr__(trial, "recover", command("run"))
+    results = Campaign(changed.base, trial, ["kill"], max_points=1, nested=4).run()
+    assert not [str(result) for result in results if result.verdict != "ok"]

@@ -1,0 +1,24 @@
+"""A power cut at any moment of a run loses nothing that was promised."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.conftest import FULL, State
+from tests.faults.powercut import Campaign, summary
+
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("traced")]
+
+
+@pytest.mark.parametrize("fs", ["posix", "ext4"])
+@pytest.mark.parametrize("name", ["first", "changed"])
+def test_a_power_cut_keeps_every_backup_and_what_exit_0_promised(
+    name: str, fs: str, request: pytest.FixtureRequest
+) -> None:
+    """Every backup from before is whole; after the run's end the new one is too."""
+    state = request.getfixturevalue(name)
+    assert isinstance(state, State)
+    campaign = Campaign(state.base, state.trial(), fs, max_states=0 if FULL else 48)
+    results = campaign.run()
+    bad = [str(result) for result in results if result.why]
+    assert not bad, "\n".join([*bad, summary(results, campaign.distinct)[1]])
