@@ -148,7 +148,7 @@ class Attempt:
             if base and not chains.is_sound(self.store, base):
                 self.warnings.append(DAMAGED)
                 base = None
-            deposit.put_collection(self.store, self.baseline, change, base)
+            deposit.put_collection(self.store, self.baseline, change, base, self.threads)
 
         if self.threads == 1:
             reading = self._read(capture, media_section)

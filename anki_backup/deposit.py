@@ -20,7 +20,9 @@ WORTH = 2
 MOST = 3
 
 
-def put_collection(store: ObjectStore, baseline: Baseline, change: Change, base: str | None) -> None:
+def put_collection(
+    store: ObjectStore, baseline: Baseline, change: Change, base: str | None, threads: int
+) -> None:
     """Keep the collection that lies in the cache; `base` is the object that the pages were compared with.
 
     A delta must be smaller than half of the whole object that its chain begins
@@ -33,7 +35,7 @@ def put_collection(store: ObjectStore, baseline: Baseline, change: Change, base:
         return
     with open(baseline.collection, "rb", buffering=0) as file:
         blocks = chains.file_blocks(file.fileno(), change.size)
-        store.put_blocks(change.sha256, change.size, blocks)
+        store.put_blocks(change.sha256, change.size, blocks, threads)
 
 
 def _put_pages(store: ObjectStore, baseline: Baseline, change: Change, newest: str) -> bool:

@@ -135,7 +135,7 @@ class ObjectStore:
                 at += len(part)
         self.publish(info.name, incoming, at)
 
-    def put_blocks(self, name: str, size: int, blocks: Iterable[bytes]) -> None:
+    def put_blocks(self, name: str, size: int, blocks: Iterable[bytes], threads: int = 0) -> None:
         """Keep a large content block by block, compressed; read back and hashed before it counts."""
         if self.has_sound(name):
             return
@@ -143,7 +143,7 @@ class ObjectStore:
         with durable.part_file(incoming) as fd:
             durable.write_fully(fd, bytes(HEADER_BYTES))
             crc = payload = 0
-            for packed in _packed(blocks, size):
+            for packed in _packed(blocks, size, threads):
                 durable.write_fully(fd, packed)
                 crc, payload = zlib.crc32(packed, crc), payload + len(packed)
             info = Info(name, ZSTD, size, HEADER_BYTES, payload, crc, 0, None)
@@ -252,9 +252,9 @@ def _raw(fd: int, info: Info) -> Iterator[bytes]:
         yield _pread(fd, min(BLOCK, info.stored_bytes - at), at, info.name)
 
 
-def _packed(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
+def _packed(blocks: Iterable[bytes], size: int, threads: int) -> Iterator[bytes]:
     """Compress block by block; DamageError when there is more or less than was said."""
-    packer = zstandard.ZstdCompressor(level=LEVEL).compressobj(size=size)
+    packer = zstandard.ZstdCompressor(level=LEVEL, threads=threads).compressobj(size=size)
     try:
         for block in blocks:
             if packed := packer.compress(block):
