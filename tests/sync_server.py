@@ -192,13 +192,14 @@ class Client:
     def change_picture(self, name: str, data: bytes) -> None:
         """Overwrite a file in the media folder, and see to it that Anki notices."""
         path = Path(self.col.media.dir()) / name
-        path.unlink()
         path.write_bytes(data)
-        touched_media(path.parent)
+        touch(path)
+        touch(path.parent)
 
     def remove_picture(self, name: str) -> None:
         """Remove a file from the media folder."""
         self.col.media.trash_files([name])
+        touch(Path(self.col.media.dir()))
 
     def sync(self, media: bool = True) -> None:
         """Sync as Anki does; a full sync downloads, except to a server that has nothing yet."""
@@ -247,10 +248,10 @@ class Client:
         self.close()
 
 
-def touched_media(folder: Path) -> None:
-    """Give a media folder a time that Anki has not seen, so that it looks for changes."""
-    now = time.time()
-    os.utime(folder, (now, now + 2))
+def touch(path: Path) -> None:
+    """Give a media file or its folder a time that Anki has not seen: it tells changes by whole seconds."""
+    later = max(time.time(), path.stat().st_mtime) + 2
+    os.utime(path, (later, later))
 
 
 @pytest.fixture
