@@ -39,7 +39,7 @@ REASONS = {
 
 
 @contextmanager
-def storing(path: Path) -> Iterator[None]:
+def storing(path: Path | str) -> Iterator[None]:
     """Turn what the system refuses about `path` into a StorageError with a hint."""
     try:
         yield
@@ -59,7 +59,7 @@ def make_directory(path: Path) -> bool:
         return True
 
 
-def sync_directory(path: Path) -> None:
+def sync_directory(path: Path | str) -> None:
     """Make the names in `path` durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -84,12 +84,12 @@ def pwrite_fully(fd: int, data: bytes, at: int) -> None:
 
 
 @contextmanager
-def part_file(path: Path) -> Iterator[int]:
+def part_file(path: Path | str) -> Iterator[int]:
     """Give a descriptor of a fresh `<path>.part`; it is gone again if the body fails.
 
     The body's caller renames it (`publish`) once it is whole.
     """
-    part = Path(f"{path}{PART}")
+    part = f"{path}{PART}"
     with storing(part):
         try:
             fd = os.open(part, CREATE, 0o600)
@@ -106,7 +106,7 @@ def part_file(path: Path) -> Iterator[int]:
             os.close(fd)
 
 
-def publish(part: Path, path: Path) -> None:
+def publish(part: Path | str, path: Path | str) -> None:
     """Rename a finished file or directory to its real name; syncing is the caller's."""
     with storing(path):
         os.rename(part, path)
@@ -173,21 +173,21 @@ class Batch:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._files: list[Path] = []
-        self._directories: set[Path] = set()
+        self._files: list[str] = []
+        self._directories: set[str] = set()
 
-    def add(self, path: Path) -> None:
+    def add(self, path: Path | str) -> None:
         """Remember a file that was just given its name."""
-        self._files.append(path)
-        self._directories.add(path.parent)
+        self._files.append(str(path))
+        self._directories.add(os.path.dirname(path) or ".")
 
-    def drop(self, path: Path) -> None:
+    def drop(self, path: Path | str) -> None:
         """Forget a file that is gone again."""
-        self._files = [kept for kept in self._files if kept != path]
+        self._files = [kept for kept in self._files if kept != str(path)]
 
     def add_directory(self, path: Path) -> None:
         """Remember a directory that was just made."""
-        self._directories.update((path, path.parent))
+        self._directories.update((str(path), str(path.parent)))
 
     def flush(self) -> None:
         """Make all of them durable: a few one by one, many by one `syncfs`."""
@@ -203,7 +203,7 @@ class Batch:
         self._directories.clear()
 
 
-def _sync_file(path: Path) -> None:
+def _sync_file(path: Path | str) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fsync(fd)

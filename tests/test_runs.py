@@ -17,52 +17,18 @@ from freezegun import freeze_time
 
 from anki_backup import media, model, runs
 from anki_backup.baseline import Baseline
+from anki_backup.errors import StorageError
 from anki_backup.gather import Options
 from anki_backup.repository import Repository
 from anki_backup.sources.profile import Profile
-from anki_backup.verify import verify
 from tests.conftest import ROOT
+from tests.homes import Home
 from tests.made_collections import make_varied, sql
 
 EDIT = "UPDATE notes SET flds = 'edit ' || flds WHERE id = (SELECT min(id) FROM notes)"
 KILLED = """import os; from anki_backup import cli, deposit
 deposit.put_collection = lambda *_: os.kill(os.getpid(), 9)
 cli.main()"""
-
-
-class Home:
-    """A profile and a repository. Each run opens the repository anew, as a process would."""
-
-    def __init__(self, folder, made):
-        self.folder, self.root = folder / "User 1", folder / "repository"
-        self.collection, self.cache = self.folder / "collection.anki2", self.root / "cache" / "home"
-        (self.folder / "collection.media").mkdir(parents=True)
-        (self.folder / "collection.media" / "cat.jpg").write_bytes(b"a picture")
-        shutil.copy(made, self.collection)
-        self.config = folder / "config.toml"
-        tables = '[storage]\nroot = "repository"\n[sources.home]\nkind = "profile"\npath = "User 1"\n'
-        self.config.write_text(tables)
-
-    @property
-    def repository(self):
-        return Repository.create(self.root)
-
-    def run(self, *statements, **options):
-        if statements:
-            sql(self.collection, *statements)
-        wanted = Options(**{"threads": 1, **options})
-        return runs.back_up(self.repository, Profile("home", self.folder), wanted)
-
-    def given_back(self, backup):
-        path = self.folder.parent / "back.anki2"
-        self.repository.restore_collection(backup.id, path)
-        return path.read_bytes()
-
-    def objects(self):
-        return {path: path.stat().st_size for path in self.root.glob("objects/*/*")}
-
-    def is_sound(self):
-        return verify(self.repository, [], read_data=True).findings == []
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +118,14 @@ def test_a_run_that_dies_just_after_its_backup_makes_no_second_one(home, monkeyp
         fault.setattr(Baseline, "keep", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         home.run(EDIT)
     assert (home.run().run.reason, len(home.repository.backups())) == ("unchanged", 2)
+
+
+def test_a_run_whose_backup_could_not_be_committed_is_made_up_for_by_the_next(home, later, monkeypatch):
+    home.run()
+    with monkeypatch.context() as fault:
+        fault.setattr(Repository, "commit", lambda *_: (_ for _ in ()).throw(StorageError("full")))
+        assert (home.run(EDIT).error.exit_code, len(home.repository.backups())) == (8, 1)
+    assert home.given_back(home.run().backup) == home.collection.read_bytes()
 
 
 def test_a_second_run_at_once_is_told_who_holds_the_lock(home, run_ankibak):

@@ -90,7 +90,7 @@ MUTANTS = [
     Mutant(
         "a whole object that a crash left unsynced is not synced",
         "anki_backup/objects.py",
-        "            return False\n        self.batch.add(self.path(name))\n        return True\n",
+        "            return False\n        self.batch.add(self._file(name))\n        return True\n",
         "            return False\n        return True\n",
         ("tests/test_objects.py",),
     ),
@@ -187,7 +187,7 @@ MUTANTS = [
         "        if mark:\n"
         "            self._confirm(mark, capture, found)\n"
         "        backup = self._commit(capture, change, found, reading)\n",
-        (KILLS,),
+        (RUNS,),
     ),
     Mutant(
         "a cache that is not what the mark says serves as a base",
