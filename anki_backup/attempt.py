@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from anki_backup import __version__, chains, collection, content, deposit, durable, media, medialist
+from anki_backup import __version__, chains, collection, content, deposit, durable, media, medialist, pictures
 from anki_backup.baseline import Baseline, Change, Mark
 from anki_backup.errors import DamageError, SourceError, StorageError
 from anki_backup.gather import Media, Options, gather, missing
@@ -36,6 +36,7 @@ class Reading(NamedTuple):
     schema: int
     statistics: collection.Statistics
     content_hash: str
+    pictures: pictures.Pictures | None
 
 
 class Attempt:
@@ -174,13 +175,14 @@ class Attempt:
                 with _by_its_own_path(path, capture):
                     schema = collection.check(path, thorough=capture.private)
                     statistics = collection.statistics(path)
+                drawn = pictures.count(path, statistics.decks, now())
             finally:
                 hashed.exception()
         if schema > collection.NEWEST:
             self.warnings.append(
                 f"schema {schema} is newer than this program knows: kept, but without statistics"
             )
-        return Reading(schema, statistics, hashed.result())
+        return Reading(schema, statistics, hashed.result(), drawn)
 
     def _hash_of(self, mark: Mark) -> str:
         """Return the content hash of the mark's backup in today's version."""
@@ -231,6 +233,7 @@ class Attempt:
             stored_bytes=0,
             stats=reading.statistics.stats,
             stats_sha256="",
+            pictures=pictures.keep(self.store, reading.pictures),
             source_revision=capture.revision,
             duration_ms=Durations(sync=capture.sync_ms, total=took),
             anki_version=None,

@@ -13,6 +13,7 @@ import os
 import stat
 import struct
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -212,13 +213,24 @@ def _decks(db: apsw.Connection, tables: set[str]) -> list[DeckStats] | None:
         if listed is None:
             return None
         names = dict(_listed_names(listed))
-    home = "CAST(coalesce(nullif(odid, 0), did) AS INTEGER)"
-    cards = dict(db.execute(f"SELECT {home}, count(*) FROM cards GROUP BY 1"))
+    cards = _homes(db)
     ordered = sorted(names.items(), key=lambda item: (item[1].casefold().split(LEVEL), item[0]))
-    return [
-        DeckStats(id=deck, name=name.replace(LEVEL, "::"), cards=cast(int, cards.get(deck, 0)))
-        for deck, name in ordered
-    ]
+    return [DeckStats(id=deck, name=name.replace(LEVEL, "::"), cards=cards[deck]) for deck, name in ordered]
+
+
+def _homes(db: apsw.Connection) -> Counter[int]:
+    """Count the cards of each home deck; both queries walk an index, not the cards."""
+    cards: Counter[int] = Counter()
+    for deck, number in db.execute("SELECT CAST(did AS INTEGER), count(*) FROM cards GROUP BY did"):
+        cards[deck] += number
+    places = "CAST(did AS INTEGER), CAST(odid AS INTEGER)"
+    for deck, home, number in db.execute(
+        f"SELECT {places}, count(*) FROM cards WHERE odid != 0 GROUP BY 1, 2"
+    ):
+        if home:
+            cards[deck] -= number
+            cards[home] += number
+    return cards
 
 
 def _listed_names(listed: Table) -> Iterator[tuple[int, str]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from anki_backup import chains, collection, events, medialist
+from anki_backup import chains, collection, events, medialist, pictures
 from anki_backup.catalog import Catalog, CatalogError
 from anki_backup.errors import DamageError, SourceError
 from anki_backup.header import Info
@@ -118,6 +118,7 @@ class _Check:
                 if name in self.bad:
                     self.find("object", self.bad[name], manifest.id, name)
         self._media(manifests)
+        self._pictures(manifests)
 
     def _manifest(self, backup_id: str) -> BackupManifest | None:
         self.advance(1)
@@ -178,6 +179,16 @@ class _Check:
                 if message := state[file.sha256]:
                     for manifest in owners:
                         self.find("media", message, manifest.id, file.sha256)
+
+    def _pictures(self, manifests: Iterable[BackupManifest]) -> None:
+        for manifest in manifests:
+            if manifest.pictures:
+                try:
+                    self.store.info(manifest.pictures)
+                    if self.read_data:
+                        pictures.read(self.store, manifest.pictures)
+                except DamageError as error:
+                    self.find("pictures", error.message, manifest.id, manifest.pictures)
 
     def _links(self, name: str) -> list[str]:
         return [info.name for info in chains.ancestry(self.store, name)]

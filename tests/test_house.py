@@ -18,8 +18,8 @@ from tests.conftest import ROOT
 ROOMS = """
     errors model values settings keys document environment config durable locks deltas pages moved retention
     library
-  | header objects chains media medialist canonical collection content compare events catalog replay history
-    lookup baseline deposit repository contents verify
+  | header objects chains media medialist canonical collection pictures content compare events catalog replay
+    history lookup baseline deposit repository contents verify
   | sources formats vaults notifiers
   | gather attempt runs plan rehearsal
   | signals figures terminal web commands cli
