@@ -10,7 +10,7 @@ Not in WAL mode: that can be opened neither on a full disk nor on a read-only on
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from anki_backup import durable
 from anki_backup.errors import DamageError
 from anki_backup.model import Alarm, Backup, Run, dump, load, typed
 
-VERSION = 1
+VERSION = 2
 VARIABLES = 10_000
 # A row of other types is none of ours: its backup is read from its manifest.
 ENTRIES = """
@@ -32,9 +32,10 @@ ENTRIES = """
     where typeof(sequence) = 'integer' and typeof(created) = 'integer'
     and typeof(id) = 'text' and typeof(source) = 'text' order by 1, 2, 3
 """
-PRAGMAS = {"journal_mode": "truncate", "synchronous": "full", "foreign_keys": 0}
+PRAGMAS = {"journal_mode": "truncate", "synchronous": "full", "foreign_keys": 0, "recursive_triggers": 1}
 STATE_FIELDS = ("previous", "pinned", "label", "alarm", "verified_at")
 FIELDS = [name for name in Backup.__struct_fields__ if name not in STATE_FIELDS]
+SUMMED = ("size_bytes", "stored_bytes")
 
 
 class CatalogError(Exception):
@@ -74,7 +75,31 @@ class _Mark(peewee.Model):
 
 
 MODELS = (_BackupRow, _RunRow, _Mark)
-MIGRATIONS = {0: lambda database: database.create_tables(MODELS)}
+# Kept as marks by SQLite itself, so that nobody has to read every row to add them up.
+TOTALS = {
+    name: f"coalesce(json_extract(cast(%sdocument as text), '$[{FIELDS.index(name)}]'), 0)" for name in SUMMED
+}
+ADD_UP = [
+    statement
+    for name, value in TOTALS.items()
+    for statement in (
+        f"insert or replace into mark select '{name}', coalesce(sum({value % ''}), 0) from backup",
+        f"create trigger add_{name} after insert on backup begin"
+        f" update mark set value = value + {value % 'new.'} where key = '{name}'; end",
+        f"create trigger drop_{name} after delete on backup begin"
+        f" update mark set value = value - {value % 'old.'} where key = '{name}'; end",
+    )
+]
+
+
+def _execute(database: peewee.SqliteDatabase, statement: str, values: Sequence[str] = ()) -> Any:
+    return database.execute_sql(statement, values)  # type: ignore[no-untyped-call]
+
+
+MIGRATIONS: dict[int, Callable[[peewee.SqliteDatabase], object]] = {
+    0: lambda database: database.create_tables(MODELS),
+    1: lambda database: [_execute(database, statement) for statement in ADD_UP],
+}
 
 
 class State(NamedTuple):
@@ -120,7 +145,7 @@ class Catalog:
                 raise CatalogError(f"the catalog has version {version}")
 
     def _sql(self, statement: str) -> Any:
-        return self._database.execute_sql(statement)  # type: ignore[no-untyped-call]
+        return _execute(self._database, statement)
 
     def close(self) -> None:
         with self._failing():
@@ -158,8 +183,13 @@ class Catalog:
                 found.update({row.id: _backup(row) for row in rows})
         return found
 
+    def rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        """Return what a query of ours gives: for questions that need not read every row as a backup."""
+        with self._failing():
+            return list(_execute(self._database, query, values).fetchall())
+
     def mark(self, key: str) -> int:
-        """Return a number kept under a name: how far the event log was read (`offset`, `n`)."""
+        """Return a number kept under a name: how far the event log was read (`offset`, `n`), a total."""
         with self._failing():
             row = _Mark.get_or_none(_Mark.key == key)
             return row.value if row else 0

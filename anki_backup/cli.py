@@ -31,6 +31,7 @@ from anki_backup.terminal import Color, LogFormat
 
 COMMANDS = {
     "run": "Back up every source that changed",
+    "status": "Say whether the cards are safe",
     "list": "List backups, newest first",
     "show": "Show one backup: figures, decks, metadata",
     "runs": "List runs: created, skipped, failed, interrupted",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
 
 def utc(at: datetime) -> str:
@@ -22,6 +22,15 @@ def ago(at: datetime, now: datetime) -> str:
     if text is None:
         return "just now"
     return f"{text} ago" if seconds > 0 else f"in {text}"
+
+
+def span(length: timedelta) -> str:
+    """Return a length of time in one unit, as far as it is whole: `26 h`, `3 days`, `90 min`."""
+    minutes = int(length.total_seconds()) // 60
+    if minutes % 60:
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours} h" if hours < 48 or hours % 24 else f"{hours // 24} days"
 
 
 def size(number: int | None) -> str:

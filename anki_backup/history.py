@@ -133,6 +133,8 @@ class History:
             catalog.put_state(backup_id, state)
         for number, (source, started_at, run) in replay.runs.items():
             catalog.put_run(number, source, started_at, run)
+        if replay.findings is not None:
+            catalog.put_mark("findings", replay.findings)
         if replay.number:
             catalog.put_mark("offset", replay.offset)
             catalog.put_mark("n", replay.number)
@@ -185,9 +187,12 @@ class View:
         lines = self._history.news(catalog.mark("offset"), catalog.mark("n")) if catalog else []
         if not catalog or not _missed_nothing(self._from_files.values(), lines):
             lines = list(events.read(self._history.log))
+        self.findings = catalog.mark("findings") if catalog else 0
         self._replay = Replay(_states(catalog, lines) if catalog else {})
         for line in lines:
             self._replay.apply(line)
+        if self._replay.findings is not None:
+            self.findings = self._replay.findings
 
     def backups(self, wanted: list[Entry]) -> list[Backup]:
         """Return these backups in their order, each with the one before it of its source."""

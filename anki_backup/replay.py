@@ -20,6 +20,7 @@ class Replay:
     def __init__(self, before: dict[str, State] | None = None) -> None:
         self.states: dict[str, State] = dict(before or {})
         self.runs: dict[int, tuple[str, str, Run | None]] = {}
+        self.findings: int | None = None
         self.offset = 0
         self.number = 0
 
@@ -30,7 +31,9 @@ class Replay:
         self.offset = line.end
         event = line.event
         self.number = event["n"]
-        with suppress(KeyError, DamageError):  # of a later program, or not as we write it
+        with suppress(
+            KeyError, ValueError, TypeError, DamageError
+        ):  # of a later program, or not as we write it
             self._apply(event)
 
     def _apply(self, event: dict[str, Any]) -> None:
@@ -49,6 +52,8 @@ class Replay:
                 self._change(event, alarm=typed(event["alarm"], Alarm, "an alarm"))
             case "acknowledge":
                 self._change(event, alarm=None)
+            case "verified":
+                self.findings = int(event["findings"])
             case "proof":
                 self._change(event, verified_at=datetime.fromisoformat(event["at"]))
 

@@ -81,6 +81,12 @@ class Schedule(Table, frozen=True, kw_only=True):
     timezone: Annotated[
         Zone | None, about("Whose days, weeks and cron times. By default the machine's.", "Europe/Berlin")
     ] = None
+    max_age: Annotated[
+        Duration | None,
+        about(
+            'How old the last success may be before `status` calls the cards unsafe. By default "26h".', "26h"
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         if self.cron is not None and self.calendar is not None:
@@ -94,6 +100,7 @@ class Schedule(Table, frozen=True, kw_only=True):
             calendar=self.calendar if timed else general.calendar,
             jitter=general.jitter if self.jitter is None else self.jitter,
             timezone=self.timezone or general.timezone,
+            max_age=self.max_age or general.max_age,
         )
 
 

@@ -1,0 +1,153 @@
+"""The figures of a whole repository, told without reading each of its backups.
+
+The catalog knows the sums; what it lags behind comes from the event log. Where it
+can't be used, or doesn't know every backup, all of them are read: slower, the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from datetime import datetime
+from typing import NamedTuple
+
+from msgspec import structs
+
+from anki_backup import locks
+from anki_backup.catalog import SUMMED, Catalog, CatalogError, state_of, with_state
+from anki_backup.errors import DamageError
+from anki_backup.history import History
+from anki_backup.model import Backup, Run, load, typed
+from anki_backup.replay import BLANK, Replay
+
+Runs = dict[int, tuple[str, str, Run | None]]
+GOOD = ("created", "skipped")
+COUNT = "select count(*) from backup"
+NEWEST = "select id, max(sequence) from backup group by source"
+MARKED = """select id from backup where state like '%"alarm":{%'"""
+PROVED = (
+    "select id, max(json_extract(cast(state as text), '$.verified_at')) from backup where state is not null"
+)
+LAST = "select n, started_at, document from run where source = ? order by n desc limit 1"
+LAST_GOOD = """
+    select n, started_at, document from run where source = ?
+    and json_extract(cast(document as text), '$.outcome') in ('created', 'skipped') order by n desc limit 1
+"""
+
+
+class Overview(NamedTuple):
+    """What there is: sums over all backups, and what is newest of each source.
+
+    Backups come without their `previous`. `alarms` are those with an open alarm,
+    oldest first; `proved` the one that was verified last; `findings` counts what
+    `verify` found damaged and nobody mended.
+    """
+
+    backups: int
+    stored_bytes: int
+    logical_bytes: int
+    newest: dict[str, Backup]
+    last_run: dict[str, Run]
+    last_success: dict[str, Run]
+    alarms: list[Backup]
+    proved: Backup | None
+    findings: int
+    unreadable: list[str]
+
+
+def look(history: History, sources: Iterable[str] = ()) -> Overview:
+    """Return the figures of a repository; `sources` may be asked for that have no backup yet."""
+    try:
+        with closing(Catalog(history.catalog_path, write=False)) as catalog:
+            found = _by_catalog(history, catalog, set(sources))
+    except CatalogError:
+        found = None
+    return found or _by_files(history, set(sources))
+
+
+def _by_catalog(history: History, catalog: Catalog, sources: set[str]) -> Overview | None:
+    """Return the figures as the catalog has them; None if it doesn't know every backup there is."""
+    ids = set(history.ids())
+    lines = history.news(catalog.mark("offset"), catalog.mark("n"))
+    newest = {str(row[0]) for row in catalog.rows(NEWEST)}
+    if catalog.rows(COUNT)[0][0] != len(ids) or newest - ids:
+        return None
+    spoken = {str(line.event["backup"]) for line in lines if line.event and line.event.get("backup")}
+    if spoken & ids and len(catalog.backups(spoken & ids)) != len(spoken & ids):
+        return None
+    proved = {str(row[0]) for row in catalog.rows(PROVED) if row[1]}
+    wanted = newest | {str(row[0]) for row in catalog.rows(MARKED)} | proved | (spoken & ids)
+    known = catalog.backups(wanted)
+    replay = Replay({backup.id: state_of(backup) for backup in known.values()})
+    for line in lines:
+        replay.apply(line)
+    backups = [with_state(known[name], replay.states.get(name, BLANK)) for name in known]
+    sources |= {backup.source for backup in backups}
+    runs: Runs = {}
+    for source in sources:
+        for number, started_at, document in catalog.rows(LAST, source) + catalog.rows(LAST_GOOD, source):
+            run = typed(load(document, "a run"), Run, "a run") if document else None
+            runs[number] = (source, started_at, run)
+    totals = {name: catalog.mark(name) for name in SUMMED}
+    findings = catalog.mark("findings") if replay.findings is None else replay.findings
+    return _overview(history, len(ids), totals, backups, runs | replay.runs, findings)
+
+
+def _by_files(history: History, sources: set[str]) -> Overview:
+    view = history.view()
+    backups = [structs.replace(backup, previous=None) for backup in view.backups(view.entries)]
+    totals = {name: sum(getattr(backup, name) for backup in backups) for name in SUMMED}
+    runs: Runs = {
+        -place: (run.source, run.started_at.isoformat(), run)
+        for place, run in enumerate(view.runs(), start=1)
+    }
+    return _overview(history, len(view.entries), totals, backups, runs, view.findings)
+
+
+def _overview(
+    history: History,
+    count: int,
+    totals: dict[str, int],
+    backups: list[Backup],
+    runs: Runs,
+    findings: int,
+) -> Overview:
+    backups = sorted(backups, key=lambda backup: backup.sequence)
+    newest = {backup.source: backup for backup in backups}
+    proofs = [(backup.verified_at, backup.id, backup) for backup in backups if backup.verified_at]
+    unreadable = []
+    for backup in newest.values():
+        try:
+            history.manifest(backup.id)
+        except DamageError as error:
+            unreadable.append(error.message)
+    last_run, last_success = _newest_runs(history, runs)
+    return Overview(
+        backups=count,
+        stored_bytes=totals["stored_bytes"],
+        logical_bytes=totals["size_bytes"],
+        newest=newest,
+        last_run=last_run,
+        last_success=last_success,
+        alarms=[backup for backup in backups if backup.alarm],
+        proved=max(proofs)[2] if proofs else None,
+        findings=findings,
+        unreadable=unreadable + list(history.damaged.values()),
+    )
+
+
+def _newest_runs(history: History, runs: Runs) -> tuple[dict[str, Run], dict[str, Run]]:
+    """Return the last run of each source, and its last good one; one that is under way is not among them."""
+    alive = locks.holder(history.root / "state" / "lock") is not None
+    last: dict[str, Run] = {}
+    good: dict[str, Run] = {}
+    for number in sorted(runs):
+        source, started_at, run = runs[number]
+        if run is None:
+            if alive and number == max(runs):
+                continue
+            run = Run(source=source, started_at=datetime.fromisoformat(started_at), outcome="interrupted")
+        last[source] = run
+        if run.outcome in GOOD:
+            good[source] = run
+    return last, good

@@ -1,0 +1,193 @@
+"""Are the cards safe? One sentence, then the figures that it stands on.
+
+Safe means: every enabled source had a successful run within its allowed age, no
+alarm is open, no damage is known. That nothing had changed is a success; that no
+run succeeded is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from anki_backup import figures, overview
+from anki_backup.config import Config
+from anki_backup.model import Alarm, Backup, Run
+from anki_backup.overview import Overview
+from anki_backup.repository import Repository
+
+DEFAULT_AGE = timedelta(hours=26)
+# What a clock may be ahead of the one that wrote a time, before its word counts for nothing.
+SKEW = timedelta(hours=1)
+
+
+class SourceSafety(Struct, frozen=True, kw_only=True):
+    """One source: when it was last known to be safe, and what is newest of it."""
+
+    source: str
+    last_success_at: datetime | None = None
+    last_backup: str | None = None
+    last_run: Run | None = None
+    age_s: int | None = None
+    next_run_at: datetime | None = None
+
+
+class RepositoryFigures(Struct, frozen=True, kw_only=True):
+    """What the whole repository holds: backups, what they took on disk, what they stand for."""
+
+    id: str
+    backups: int
+    stored_bytes: int
+    logical_bytes: int
+
+
+class OpenAlarm(Struct, frozen=True, kw_only=True):
+    """A backup whose alarm nobody acknowledged."""
+
+    source: str
+    backup: str
+    alarm: Alarm
+
+
+class Safety(Struct, frozen=True, kw_only=True):
+    """The verdict, as `status --json`, the web view and the metrics have it."""
+
+    safe: bool
+    sentence: str
+    problems: list[str]
+    sources: list[SourceSafety]
+    repository: RepositoryFigures
+    alarms: list[OpenAlarm]
+    findings: int
+    proved_at: datetime | None
+    proved_backup: str | None
+
+
+def status(repository: Repository, config: Config, now: datetime, max_age: timedelta | None = None) -> Safety:
+    """Return the verdict on a repository: quick, reading only, and the same whoever asks.
+
+    The sources judged are the enabled ones of the configuration, those that have
+    backups where none is configured. `max_age` goes over each one's own allowed age.
+    """
+    enabled = [name for name, source in config.sources.items() if source.enabled]
+    view = overview.look(repository.history, enabled)
+    judged = enabled or ([] if config.sources else sorted(view.newest))
+    ages = {name: max_age or allowed_age(config, name) for name in judged}
+    return judge(repository.id, view, ages, now)
+
+
+def allowed_age(config: Config, name: str) -> timedelta:
+    """Return how old the last success of a source may be."""
+    own = config.schedule_of(name).max_age if name in config.sources else config.schedule.max_age
+    return own or DEFAULT_AGE
+
+
+def judge(
+    identity: str,
+    view: Overview,
+    ages: Mapping[str, timedelta],
+    now: datetime,
+    due: Mapping[str, datetime | None] | None = None,
+) -> Safety:
+    """Return the verdict on what was seen; `ages` has each source that has to be fresh."""
+    problems = [problem for name, age in ages.items() for problem in _staleness(view, name, age, now)]
+    problems += [alarm_sentence(backup) for backup in view.alarms]
+    problems += _damage(view)
+    if not ages:
+        problems.insert(0, "no source is configured, so nothing is backed up")
+    sentence = (
+        f"The cards are NOT safe: {'; '.join(problems)}." if problems else _all_is_well(view, ages, now)
+    )
+    return Safety(
+        safe=not problems,
+        sentence=sentence,
+        problems=problems,
+        sources=[_source(view, name, now, (due or {}).get(name)) for name in _named(view, ages)],
+        repository=RepositoryFigures(
+            id=identity,
+            backups=view.backups,
+            stored_bytes=view.stored_bytes,
+            logical_bytes=view.logical_bytes,
+        ),
+        alarms=[OpenAlarm(source=b.source, backup=b.id, alarm=b.alarm) for b in view.alarms if b.alarm],
+        findings=view.findings + len(view.unreadable),
+        proved_at=view.proved.verified_at if view.proved else None,
+        proved_backup=view.proved.id if view.proved else None,
+    )
+
+
+def alarm_sentence(backup: Backup) -> str:
+    """Return what an open alarm means, and how it is ended."""
+    alarm = backup.alarm
+    assert alarm is not None
+    shrunk = f"from {alarm.before:,} to {alarm.after:,}"
+    what = {
+        "empty": f"the account of {backup.source} is empty, nothing was stored since backup {backup.id}",
+        "deck": f"decks of {backup.source} are gone with {alarm.before - alarm.after:,} cards",
+        "media": f"the media files of {backup.source} fell {shrunk}",
+    }.get(alarm.kind, f"the {alarm.kind} of {backup.source} fell {shrunk}")
+    where = "" if alarm.kind == "empty" else f" in backup {backup.id}"
+    return f"{what}{where}; if that was meant: ankibak acknowledge {backup.id}"
+
+
+def _staleness(view: Overview, name: str, allowed: timedelta, now: datetime) -> Iterator[str]:
+    """Yield why a source is not fresh; nothing when it is."""
+    good, last = view.last_success.get(name), view.last_run.get(name)
+    if good and good.started_at > now + SKEW:
+        yield f"the last run of {name} lies in the future: is the clock right?"
+        return
+    if good and now - good.started_at <= allowed:
+        return
+    told = f"; its last run was {last.outcome}" if last and last is not good else ""
+    if last and last.error:
+        told = f"; its last run failed: {last.error.message}"
+    if good is None:
+        yield f"{name} was never backed up{told}"
+        return
+    limit = figures.span(allowed)
+    yield f"{name} had no successful run since {figures.ago(good.started_at, now)} (allowed: {limit}){told}"
+
+
+def _damage(view: Overview) -> Iterator[str]:
+    if view.unreadable:
+        yield f"the repository is damaged, {view.unreadable[0]}"
+    elif view.findings:
+        yield "the repository is damaged, see it: ankibak verify --read-data"
+
+
+def _all_is_well(view: Overview, ages: Mapping[str, timedelta], now: datetime) -> str:
+    oldest = min(view.last_success[name].started_at for name in ages)
+    if len(ages) > 1:
+        return (
+            f"The cards are safe: all {len(ages)} sources had a successful run"
+            f" since {figures.ago(oldest, now)}."
+        )
+    (name,) = ages
+    when = figures.ago(oldest, now)
+    backup = view.newest.get(name)
+    if backup is None:
+        return f"The cards are safe: {name} had nothing to back up {when}."
+    cards = "" if backup.stats.cards is None else f" with {backup.stats.cards:,} cards"
+    if view.last_success[name].outcome == "created":
+        return f"The cards are safe: {name} was backed up {when}{cards}."
+    made = figures.ago(backup.created_at, now)
+    return f"The cards are safe: {name} was unchanged {when}; its newest backup is from {made}{cards}."
+
+
+def _named(view: Overview, ages: Iterable[str]) -> list[str]:
+    """Return the judged sources in their order, then those that only have backups."""
+    return [*ages, *sorted(set(view.newest).difference(ages))]
+
+
+def _source(view: Overview, name: str, now: datetime, due: datetime | None) -> SourceSafety:
+    good, newest = view.last_success.get(name), view.newest.get(name)
+    return SourceSafety(
+        source=name,
+        last_success_at=good.started_at if good else None,
+        last_backup=newest.id if newest else None,
+        last_run=view.last_run.get(name),
+        age_s=int((now - good.started_at).total_seconds()) if good else None,
+        next_run_at=due,
+    )
