@@ -7,6 +7,7 @@ A command's file has the name of the word that a person types, and holds
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -93,6 +94,21 @@ class Context:
     def warn(self, text: str) -> None:
         """Tell a person what they should know even when they want quiet."""
         terminal.talk(text, "warning", self.log_format, self.color)
+
+    def confirm(self, question: str, *, yes: bool, word: str | None = None) -> None:
+        """Ask before what can't be taken back; UsageError where nobody can answer, or the answer is no.
+
+        With `word`, only that word means yes.
+        """
+        if yes:
+            return
+        if not (terminal.is_terminal(sys.stdin) and terminal.is_terminal(sys.stderr)):
+            raise UsageError("there is no terminal to ask on", hint="Look first: --dry-run. Then say --yes.")
+        sys.stderr.write(f"{terminal.escape(question)} [{word or 'y/N'}] ")
+        sys.stderr.flush()
+        answer = sys.stdin.readline().strip()
+        if answer != word and (word or answer.lower() not in ("y", "yes")):
+            raise UsageError("nothing was done")
 
 
 def moment(text: str, zone: tzinfo | None) -> datetime:
