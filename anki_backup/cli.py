@@ -36,6 +36,8 @@ COMMANDS = {
     "show": "Show one backup: figures, decks, metadata",
     "runs": "List runs: created, skipped, failed, interrupted",
     "verify": "Check backups for damage; changes nothing",
+    "pin": "Keep a backup for ever",
+    "unpin": "Let retention decide on a backup again",
     "export": "Write a backup to a file or folder",
     "catalog": "Rebuild the index of backups from their files",
     "config": "Show or check the configuration",

@@ -49,6 +49,12 @@ class SourceError(AnkibakError):
     code, exit_code = "source", 7
 
 
+class ClockError(AnkibakError):
+    """The clock contradicts what is in the repository."""
+
+    code, exit_code = "clock", 7
+
+
 class StorageError(AnkibakError):
     """The repository could not be written: full, read-only, I/O error."""
 
