@@ -35,6 +35,7 @@ COMMANDS = {
     "list": "List backups, newest first",
     "show": "Show one backup: figures, decks, metadata",
     "runs": "List runs: created, skipped, failed, interrupted",
+    "acknowledge": "End an alarm: the shrink was meant",
     "verify": "Check backups for damage; changes nothing",
     "pin": "Keep a backup for ever",
     "unpin": "Let retention decide on a backup again",

@@ -155,6 +155,7 @@ class _Reader:
             server=settings.server,
             security=settings.security,
             run=settings.run,
+            alarms=settings.alarms,
             sources={name: self._source(name, table) for name, table in self.tables["sources"].items()},
             file=self.document.file,
             credentials=Path(self.credentials) if self.credentials else None,

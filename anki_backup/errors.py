@@ -55,6 +55,12 @@ class ClockError(AnkibakError):
     code, exit_code = "clock", 7
 
 
+class EmptiedError(AnkibakError):
+    """The account is empty; whether it had been backed up with cards in it decides if that is an alarm."""
+
+    code, exit_code = "emptied", 4
+
+
 class StorageError(AnkibakError):
     """The repository could not be written: full, read-only, I/O error."""
 

@@ -12,6 +12,7 @@ from anki_backup.baseline import Baseline, Mark
 from anki_backup.errors import SourceError
 from anki_backup.model import MediaFile, Skipped, file_name_text
 from anki_backup.objects import ObjectStore
+from anki_backup.settings import Alarms
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 
@@ -24,6 +25,7 @@ class Options(NamedTuple):
     wait_s: float = 0
     threads: int = 0
     progress: Progress = lambda title, total: nullcontext(lambda count: None)
+    alarms: Alarms = Alarms()
 
 
 class Media(NamedTuple):

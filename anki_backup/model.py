@@ -114,12 +114,13 @@ class BackupManifest(Struct, frozen=True, kw_only=True):
 
 
 class Alarm(Struct, frozen=True, kw_only=True):
-    """Why a backup is suspect: what shrank, from what to what, since when."""
+    """Why a backup is suspect: what shrank, from what to what, since when; the largest deck that is gone."""
 
     kind: str
     before: int
     after: int
     since: datetime
+    deck: str | None = None
 
 
 class Backup(Struct, frozen=True, kw_only=True):

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from msgspec import structs
 
+from anki_backup import alarms
 from anki_backup.attempt import Attempt
-from anki_backup.errors import AnkibakError, DamageError, StorageError, Terminated
+from anki_backup.errors import AnkibakError, DamageError, EmptiedError, StorageError, Terminated
 from anki_backup.gather import Options
 from anki_backup.model import Backup, Run, RunError
 from anki_backup.repository import Repository
@@ -20,13 +21,17 @@ REFUSED = (StorageError, DamageError)
 
 
 class Result(NamedTuple):
-    """What came of a run: its record, the backup if one was made, and what a person should know."""
+    """What came of a run: its record, the backup if one was made, and what a person should know.
+
+    `alarmed` is the backup that an alarm stands on which this run gave rise to, or saw to go on.
+    """
 
     run: Run
     backup: Backup | None = None
     warnings: tuple[str, ...] = ()
     incomplete: bool = False
     error: AnkibakError | None = None
+    alarmed: Backup | None = None
 
 
 def back_up(repository: Repository, source: Source, options: Options) -> Result:
@@ -39,25 +44,52 @@ def back_up(repository: Repository, source: Source, options: Options) -> Result:
         started, clock = datetime.now(UTC), time.monotonic()
         run = Run(source=source.name, started_at=started, outcome="skipped", reason="unchanged")
         number = None
+        late = _judged(repository, options)
         try:
             number = repository.record("run_started", source=source.name)
             attempt = Attempt(repository, source, options)
             backup = attempt.go()
-            result = Result(run, backup, tuple(attempt.warnings), attempt.incomplete)
+            result = Result(run, backup, tuple(attempt.warnings), attempt.incomplete, alarmed=late)
         except (Terminated, KeyboardInterrupt):
             _record(repository, number, Result(_ended(run, clock, outcome="interrupted", reason=None)))
             raise
+        except EmptiedError as error:
+            emptied = _ended(run, clock, reason="the account is empty")
+            if not (alarmed := alarms.emptied(repository, source.name)):
+                return _record(repository, number, Result(emptied))
+            told = RunError(code=error.code, message=error.message, hint=error.hint)
+            failed = structs.replace(emptied, outcome="failed", error=told)
+            return _record(repository, number, Result(failed, error=error, alarmed=alarmed))
         except AnkibakError as error:
             told = RunError(code=error.code, message=error.message, hint=error.hint)
             failed = _ended(run, clock, outcome="failed", reason=None, error=told)
-            return _record(repository, number, Result(failed, error=error))
+            return _record(repository, number, Result(failed, error=error, alarmed=late))
         if backup:
+            result = _compared(repository, result, attempt.mark.backup if attempt.mark else None, options)
             made = {"outcome": "created", "reason": None, "backup": backup.id}
             run = structs.replace(run, stored_bytes=backup.stored_bytes, **made)
         current = backup.id if backup else attempt.mark.backup if attempt.mark else None
         if source.is_live and current:
             result = _pointed(repository, result, source.name, current)
         return _record(repository, number, result._replace(run=_ended(run, clock)), live=source.is_live)
+
+
+def _judged(repository: Repository, options: Options) -> Backup | None:
+    """Raise the alarm that a run which was interrupted may have left out."""
+    try:
+        return alarms.settle(repository, options.alarms)
+    except REFUSED:  # what is wrong will be told by the attempt
+        return None
+
+
+def _compared(repository: Repository, result: Result, before: str | None, options: Options) -> Result:
+    """Raise an alarm if the new backup shrank; it is made, whatever comes of that."""
+    assert result.backup is not None
+    try:
+        backup = alarms.look(repository, result.backup, before, options.alarms)
+    except REFUSED as error:
+        return result._replace(warnings=(*result.warnings, error.message), incomplete=True)
+    return result._replace(backup=backup, alarmed=backup if backup.alarm else result.alarmed)
 
 
 def _pointed(repository: Repository, result: Result, source: str, current: str) -> Result:

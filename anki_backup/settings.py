@@ -19,6 +19,8 @@ from anki_backup.values import (
     Days,
     Duration,
     Keep,
+    Many,
+    Percent,
     Secret,
     Text,
     Tries,
@@ -134,6 +136,21 @@ class RunSettings(Table, frozen=True, kw_only=True):
     hot_tries: Annotated[Tries, about("How often to try to copy a collection that is being written to.")] = 5
 
 
+class Alarms(Table, frozen=True, kw_only=True):
+    """When a collection has shrunk by more than ordinary life takes."""
+
+    shrink_percent: Annotated[
+        Percent, about("Cards or notes may fall by this share of them; 100 is never an alarm.")
+    ] = 20
+    deck_cards: Annotated[
+        Many, about("Decks that had so many cards may not go with them; 0 is never an alarm.")
+    ] = 200
+    media_percent: Annotated[
+        Percent, about("Media files may fall by this share of them; 100 is never an alarm.")
+    ] = 50
+    least: Annotated[Many, about("Fewer cards, notes or media files than this may always go.")] = 50
+
+
 class SourceSettings(Table, frozen=True, kw_only=True, tag_field="kind"):
     """What every source may say."""
 
@@ -220,4 +237,5 @@ class Settings(Table, frozen=True, kw_only=True):
     server: Server = field(default_factory=Server)
     security: Security = field(default_factory=Security)
     run: RunSettings = field(default_factory=RunSettings)
+    alarms: Alarms = field(default_factory=Alarms)
     sources: dict[str, Source] = field(default_factory=dict)

@@ -31,6 +31,8 @@ Text = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]+(?!\n)$", title="one line
 Cron = Annotated[str, Meta(pattern=r"^\S+([ \t]+\S+){4}(?!\n)$", title="the five fields of a cron line")]
 Count = Annotated[int, Meta(ge=0, le=1000, title="a whole number from 0 to 1000")]
 Tries = Annotated[int, Meta(ge=1, le=1000, title="a whole number from 1 to 1000")]
+Many = Annotated[int, Meta(ge=0, title="a whole number, 0 or more")]
+Percent = Annotated[int, Meta(ge=1, le=100, title="a whole number from 1 to 100")]
 Days = Annotated[int, Meta(ge=1, le=MOST_DAYS, title="a whole number of days, 1 or more")]
 Keep = Annotated[int, Meta(ge=0, title="a whole number, 0 or more")] | Literal["all"]
 

@@ -21,7 +21,7 @@ ROOMS = """
   | header objects chains media medialist canonical collection pictures content compare events catalog replay
     history overview lookup baseline deposit repository contents verify safety
   | sources formats vaults notifiers
-  | gather attempt runs plan rehearsal
+  | gather attempt alarms runs plan rehearsal
   | signals terminal web commands cli
 """
 LINES = [line.split() for line in ROOMS.split("|")]

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from msgspec import to_builtins
 
-from anki_backup import figures, runs, sources, terminal
+from anki_backup import figures, runs, safety, sources, terminal
 from anki_backup.commands import Context
 from anki_backup.config import check_places
 from anki_backup.errors import BusyError, ConfigError, UsageError
@@ -44,8 +44,8 @@ def command(
     context: Context = ctx.obj
     chosen = choose(context, names or [])
     check_places(context.config, context.root)
-    options = Options(force, rehash, _seconds(wait), context.config.run.threads, _progress(context))
     config = context.config
+    options = Options(force, rehash, _seconds(wait), config.run.threads, _progress(context), config.alarms)
     drivers = [sources.make(name, config.sources[name], config.run.hot_tries) for name in chosen]
     if dry_run:
         from anki_backup import plan
@@ -75,11 +75,17 @@ def choose(context: Context, names: list[str]) -> list[str]:
 
 
 def exit_code(results: list[Result]) -> int:
-    """Return one code for all: 0 if all are fine, 3 if some are, theirs if all failed alike, else 1."""
-    codes = {result.error.exit_code if result.error else 3 if result.incomplete else 0 for result in results}
+    """Return one code for all: theirs if all ended alike, else 4 for an alarm, 3 if some are fine, else 1."""
+    codes = {_code(result) for result in results}
     if len(codes) <= 1:
         return codes.pop() if codes else 0
-    return 3 if codes & {0, 3} else 1
+    return 4 if 4 in codes else 3 if codes & {0, 3} else 1
+
+
+def _code(result: Result) -> int:
+    if result.error:
+        return result.error.exit_code
+    return 4 if result.alarmed else 3 if result.incomplete else 0
 
 
 def _seconds(text: str) -> float:
@@ -118,6 +124,8 @@ def _progress(context: Context) -> Progress:
 def _tell(context: Context, result: Result) -> None:
     for warning in result.warnings:
         context.warn(f"{result.run.source}: {warning}")
+    if result.alarmed:
+        context.warn(f"ALARM: {safety.alarm_sentence(result.alarmed)}")
 
 
 def _print(context: Context, results: list[Result], *, as_json: bool) -> None:
