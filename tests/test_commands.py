@@ -118,7 +118,7 @@ def test_list_as_json_has_every_field_of_a_backup(answer: Answer) -> None:
     assert (newest["created_at"], newest["previous"]) == ("2026-11-07T22:30:00Z", before["id"])
     assert newest["stats"]["cards"] is None
     assert (newest["pinned"], newest["label"]) == (True, "before, the\x1b exam")
-    assert set(newest["alarm"]) == {"kind", "before", "after", "since"}
+    assert set(newest["alarm"]) == {"kind", "before", "after", "since", "deck"}
 
 
 @pytest.mark.parametrize("command", ["list", "runs"])
