@@ -41,6 +41,7 @@ COMMANDS = {
     "unpin": "Let retention decide on a backup again",
     "export": "Write a backup to a file or folder",
     "catalog": "Rebuild the index of backups from their files",
+    "schedule": "Install, show or remove systemd units",
     "config": "Show or check the configuration",
     "demo": "Try everything out on a collection made for it",
 }

@@ -16,12 +16,12 @@ from tests.conftest import ROOT
 
 # A room imports only rooms written before it; a new room joins in the commit that makes it.
 ROOMS = """
-    errors figures model values settings keys document environment config durable locks deltas pages moved
-    retention library
+    errors figures model values settings keys document environment config calendars durable locks deltas pages
+    moved retention library
   | header objects chains media medialist canonical collection pictures content compare events catalog replay
     history overview lookup baseline deposit repository contents verify safety
   | sources formats vaults notifiers
-  | gather attempt alarms runs plan rehearsal
+  | gather attempt alarms runs plan units rehearsal
   | signals terminal web commands cli
 """
 LINES = [line.split() for line in ROOMS.split("|")]
