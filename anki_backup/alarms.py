@@ -163,7 +163,7 @@ def _rolled_back_to(repository: Repository, source: str) -> str | None:
             continue
         if event["event"] == "run" and event.get("backup"):
             return None
-        if event["event"] == "rollback" and isinstance(event.get("to"), str):
+        if event["event"] == "rollback" and event.get("outcome") == "done" and event.get("live"):
             there = (repository.history.folder(event["to"]) / "metadata.json").exists()
             return event["to"] if there else None
     return None

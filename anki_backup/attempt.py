@@ -15,7 +15,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from anki_backup import __version__, chains, collection, content, deposit, durable, media, medialist, pictures
+from anki_backup import (
+    __version__,
+    chains,
+    collection,
+    content,
+    deposit,
+    durable,
+    marks,
+    media,
+    medialist,
+    pictures,
+)
 from anki_backup.baseline import Baseline, Change, Mark
 from anki_backup.errors import DamageError, SourceError, StorageError
 from anki_backup.gather import Media, Options, gather, missing
@@ -51,8 +62,8 @@ class Attempt:
         self.threads = options.threads or os.cpu_count() or 1
         self.warnings: list[str] = []
         self.incomplete = False
-        self.baseline = Baseline(repository.root / "cache" / source.name)
-        self.mark = known(repository, source.name, self.baseline)
+        self.baseline = Baseline(repository.root / "cache" / (options.cache or source.name))
+        self.mark = options.mark or marks.known(repository, source.name, self.baseline)
 
     def go(self) -> Backup | None:
         """Make a backup if there is anything new; None when there is not."""
@@ -221,7 +232,7 @@ class Attempt:
             id=backup_id,
             source=self.source.name,
             sequence=sequence,
-            origin="run",
+            origin=self.options.origin,
             created_at=created_at,
             content_hash=reading.content_hash,
             collection_sha256=change.sha256,
@@ -263,26 +274,6 @@ class Attempt:
                 index_sha256=index,
             )
         )
-
-
-def known(repository: Repository, source: str, baseline: Baseline) -> Mark | None:
-    """Return the mark, made anew from the newest sound backup if it is lost or speaks of one that is gone."""
-    mark = baseline.mark()
-    if mark and repository.is_newest_of(source, mark.backup):
-        return mark
-    for backup in repository.backups(source):
-        try:
-            manifest = repository.manifest(backup.id)
-            section = content.media_section(medialist.named(repository.media(backup.id)))
-        except DamageError:
-            continue
-        return Mark(
-            backup=manifest.id,
-            collection_sha256=manifest.collection_sha256,
-            content_hash=manifest.content_hash,
-            media_section=section,
-        )
-    return None
 
 
 @contextmanager

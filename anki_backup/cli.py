@@ -39,6 +39,7 @@ COMMANDS = {
     "verify": "Check backups for damage; changes nothing",
     "pin": "Keep a backup for ever",
     "unpin": "Let retention decide on a backup again",
+    "rollback": "Make a backup the active state, or undo that",
     "export": "Write a backup to a file or folder",
     "catalog": "Rebuild the index of backups from their files",
     "schedule": "Install, show or remove systemd units",

@@ -50,7 +50,7 @@ def connect(path: Path) -> Iterator[apsw.Connection]:
     may bring. Views and triggers in the file are never run.
     """
     try:
-        db = apsw.Connection(_uri(path), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        db = apsw.Connection(uri(path), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
         try:
             for off in ("TRUSTED_SCHEMA", "ENABLE_VIEW", "ENABLE_TRIGGER"):
                 db.config(getattr(apsw, f"SQLITE_DBCONFIG_{off}"), 0)
@@ -145,9 +145,10 @@ def text(value: Any) -> str:
     return bytes(value or b"").decode("utf-8", "surrogateescape")
 
 
-def _uri(path: Path) -> str:
+def uri(path: Path, query: str = "immutable=1") -> str:
+    """Return what SQLite opens a file by, by default as one that nobody changes."""
     # Quoted from bytes: an unquoted `?` or `#` would open another file.
-    return f"file://{quote_from_bytes(os.fsencode(os.path.abspath(path)))}?immutable=1"
+    return f"file://{quote_from_bytes(os.fsencode(os.path.abspath(path)))}?{query}"
 
 
 def _unicase(one: str, other: str) -> int:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from anki_backup import collection, content, media, medialist
 from anki_backup.baseline import Baseline, Mark
 from anki_backup.errors import SourceError
-from anki_backup.model import MediaFile, Skipped, file_name_text
+from anki_backup.model import MediaFile, Origin, Skipped, file_name_text
 from anki_backup.objects import ObjectStore
 from anki_backup.settings import Alarms
 
@@ -18,7 +18,11 @@ Progress = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 
 
 class Options(NamedTuple):
-    """How a run is to be done. `threads` is 0 for one a processor, 1 for writes in a fixed order."""
+    """How a run is to be done. `threads` is 0 for one a processor, 1 for writes in a fixed order.
+
+    A backup of `origin` "safety" is taken before a rollback: it raises no alarm. `cache` and
+    `mark` stand in for those of the source where it is a copy of it that is captured.
+    """
 
     force: bool = False
     rehash: bool = False
@@ -26,6 +30,9 @@ class Options(NamedTuple):
     threads: int = 0
     progress: Progress = lambda title, total: nullcontext(lambda count: None)
     alarms: Alarms = Alarms()
+    origin: Origin = "run"
+    cache: str | None = None
+    mark: Mark | None = None
 
 
 class Media(NamedTuple):

@@ -10,10 +10,10 @@ from pathlib import Path
 from msgspec import structs
 
 from anki_backup import chains, collection, content, media, medialist
-from anki_backup.attempt import known
 from anki_backup.baseline import Baseline
 from anki_backup.errors import AnkibakError, RepositoryError
 from anki_backup.gather import Options
+from anki_backup.marks import known
 from anki_backup.model import MediaFile, Outcome, Run, RunError
 from anki_backup.repository import Repository
 from anki_backup.runs import Result

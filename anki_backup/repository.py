@@ -17,7 +17,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from anki_backup import chains, durable, events, locks, lookup, medialist
+from anki_backup import chains, durable, events, locks, lookup, medialist, pointer, swap
 from anki_backup.errors import DamageError, NotFoundError, RepositoryError
 from anki_backup.history import History, backup_of
 from anki_backup.model import (
@@ -61,6 +61,7 @@ class Repository:
         self.history = History(root, identity.id)
         self.batch = durable.Batch(root)
         self.store = ObjectStore(root / "objects", self.batch)
+        self.settled: swap.Settled | None = None
 
     @classmethod
     def open(cls, root: Path) -> Repository:
@@ -153,7 +154,10 @@ class Repository:
 
     @contextmanager
     def writing(self, command: str, wait_s: float = 0) -> Iterator[None]:
-        """Hold the lock; what a dead writer left is swept away and its run marked interrupted."""
+        """Hold the lock; what a dead writer left is swept away and its run marked interrupted.
+
+        A rollback that was interrupted is finished or reversed; `settled` tells of it.
+        """
         with locks.lock(self.root / "state" / "lock", command, wait_s):
             for part in PARTS:
                 durable.make_directory(self.root / part)
@@ -163,6 +167,8 @@ class Repository:
             newest = events.last(self.history.log)
             if newest and newest["event"] == "run_started":
                 self._interrupt(newest)
+            swap.sweep(self.root)
+            self.settled = swap.settle(self.root)
             yield
 
     def _interrupt(self, started: dict[str, Any]) -> None:
@@ -170,21 +176,33 @@ class Repository:
         self.record("run", **fields, outcome="interrupted")
 
     def is_newest_of(self, source: str, backup_id: str) -> bool:
-        """Say whether a backup is there, and the newest of its source as far as the end of the log tells.
+        """Say whether a backup is there, and what its source was left with as far as the log's end tells.
 
-        After a run that was interrupted nobody knows: it may have made one.
+        That is the newest, or the one that the source was rolled back to since. After a run
+        that was interrupted nobody knows: it may have made one.
         """
         runs = [
             event
             for event in events.newest(self.history.log)
-            if event["event"] == "run" and event.get("source") == source
+            if event.get("source") == source and (event["event"] == "run" or _went_back(event))
         ]
         if not (self.history.folder(backup_id) / "metadata.json").exists():
             return False
         if runs and runs[-1].get("outcome") == "interrupted":
             return False
-        made = [event["backup"] for event in runs if event.get("backup")]
-        return not made or made[-1] == backup_id
+        made = [event.get("backup") or event.get("to") for event in runs]
+        left = [name for name in made if name]
+        return not left or left[-1] == backup_id
+
+    def last_rollback(self, source: str | None = None) -> dict[str, Any] | None:
+        """Return the event of the newest rollback that took place; reads the whole log."""
+        found = None
+        for line in events.read(self.history.log):
+            event = line.event or {"event": None}
+            done = event["event"] == "rollback" and event.get("outcome") == "done"
+            if done and source in (None, event.get("source")):
+                found = event
+        return found
 
     def record(self, event: str, **fields: Any) -> int:
         """Append an event; return its number."""
@@ -240,22 +258,11 @@ class Repository:
 
     def point(self, source: str, backup_id: str) -> None:
         """Note which backup a source's active state is; a damaged note is begun again."""
-        path = self.root / "state" / "current-pointer.json"
-        try:
-            known = self.pointers()
-        except DamageError:
-            known = {}
-        if known.get(source) == backup_id:
-            return
-        durable.write(path, seal({"sources": known | {source: backup_id}}))
+        pointer.put(self.root, source, backup_id)
 
     def pointers(self) -> dict[str, str]:
         """Return source -> active backup; empty when nothing was noted."""
-        try:
-            data = (self.root / "state" / "current-pointer.json").read_bytes()
-        except FileNotFoundError:
-            return {}
-        return unseal(data, Pointers, "current-pointer.json").sources
+        return pointer.read(self.root)
 
     def newest_of(self, source: str) -> Backup:
         """Return the newest backup of a source."""
@@ -265,10 +272,10 @@ class Repository:
         return found[0]
 
 
-class Pointers(Struct, frozen=True, kw_only=True):
-    """`current-pointer.json`."""
-
-    sources: dict[str, str]
+def _went_back(event: dict[str, Any]) -> bool:
+    """Say whether an event left its source, not only a copy of it, in the state of another backup."""
+    done = event["event"] == "rollback" and event.get("outcome") == "done"
+    return done and bool(event.get("live"))
 
 
 def _refuse_foreign(root: Path) -> None:

@@ -24,6 +24,7 @@ class Result(NamedTuple):
     """What came of a run: its record, the backup if one was made, and what a person should know.
 
     `alarmed` is the backup that an alarm stands on which this run gave rise to, or saw to go on.
+    `current` is the backup that the source is equal to, be it new or not.
     """
 
     run: Run
@@ -32,6 +33,7 @@ class Result(NamedTuple):
     incomplete: bool = False
     error: AnkibakError | None = None
     alarmed: Backup | None = None
+    current: str | None = None
 
 
 def back_up(repository: Repository, source: Source, options: Options) -> Result:
@@ -41,37 +43,43 @@ def back_up(repository: Repository, source: Source, options: Options) -> Result:
     when another process holds the lock for longer than `options.wait_s`.
     """
     with repository.writing(f"run {source.name}", options.wait_s):
-        started, clock = datetime.now(UTC), time.monotonic()
-        run = Run(source=source.name, started_at=started, outcome="skipped", reason="unchanged")
-        number = None
-        late = _judged(repository, options)
-        try:
-            number = repository.record("run_started", source=source.name)
-            attempt = Attempt(repository, source, options)
-            backup = attempt.go()
-            result = Result(run, backup, tuple(attempt.warnings), attempt.incomplete, alarmed=late)
-        except (Terminated, KeyboardInterrupt):
-            _record(repository, number, Result(_ended(run, clock, outcome="interrupted", reason=None)))
-            raise
-        except EmptiedError as error:
-            emptied = _ended(run, clock, reason="the account is empty")
-            if not (alarmed := alarms.emptied(repository, source.name)):
-                return _record(repository, number, Result(emptied))
-            told = RunError(code=error.code, message=error.message, hint=error.hint)
-            failed = structs.replace(emptied, outcome="failed", error=told)
-            return _record(repository, number, Result(failed, error=error, alarmed=alarmed))
-        except AnkibakError as error:
-            told = RunError(code=error.code, message=error.message, hint=error.hint)
-            failed = _ended(run, clock, outcome="failed", reason=None, error=told)
-            return _record(repository, number, Result(failed, error=error, alarmed=late))
-        if backup:
-            result = _compared(repository, result, attempt.mark.backup if attempt.mark else None, options)
-            made = {"outcome": "created", "reason": None, "backup": backup.id}
-            run = structs.replace(run, stored_bytes=backup.stored_bytes, **made)
-        current = backup.id if backup else attempt.mark.backup if attempt.mark else None
-        if source.is_live and current:
-            result = _pointed(repository, result, source.name, current)
-        return _record(repository, number, result._replace(run=_ended(run, clock)), live=source.is_live)
+        return back_up_held(repository, source, options)
+
+
+def back_up_held(repository: Repository, source: Source, options: Options) -> Result:
+    """Do what `back_up` does, for a caller that holds the lock."""
+    started, clock = datetime.now(UTC), time.monotonic()
+    run = Run(source=source.name, started_at=started, outcome="skipped", reason="unchanged")
+    number = None
+    late = _judged(repository, options)
+    try:
+        number = repository.record("run_started", source=source.name)
+        attempt = Attempt(repository, source, options)
+        backup = attempt.go()
+        result = Result(run, backup, tuple(attempt.warnings), attempt.incomplete, alarmed=late)
+    except (Terminated, KeyboardInterrupt):
+        _record(repository, number, Result(_ended(run, clock, outcome="interrupted", reason=None)))
+        raise
+    except EmptiedError as error:
+        emptied = _ended(run, clock, reason="the account is empty")
+        if not (alarmed := alarms.emptied(repository, source.name)):
+            return _record(repository, number, Result(emptied))
+        told = RunError(code=error.code, message=error.message, hint=error.hint)
+        failed = structs.replace(emptied, outcome="failed", error=told)
+        return _record(repository, number, Result(failed, error=error, alarmed=alarmed))
+    except AnkibakError as error:
+        told = RunError(code=error.code, message=error.message, hint=error.hint)
+        failed = _ended(run, clock, outcome="failed", reason=None, error=told)
+        return _record(repository, number, Result(failed, error=error, alarmed=late))
+    if backup:
+        result = _compared(repository, result, attempt.mark.backup if attempt.mark else None, options)
+        made = {"outcome": "created", "reason": None, "backup": backup.id}
+        run = structs.replace(run, stored_bytes=backup.stored_bytes, **made)
+    current = backup.id if backup else attempt.mark.backup if attempt.mark else None
+    if source.is_live and current:
+        result = _pointed(repository, result, source.name, current)
+    result = result._replace(run=_ended(run, clock), current=current)
+    return _record(repository, number, result, live=source.is_live)
 
 
 def _judged(repository: Repository, options: Options) -> Backup | None:

@@ -16,12 +16,13 @@ from tests.conftest import ROOT
 
 # A room imports only rooms written before it; a new room joins in the commit that makes it.
 ROOMS = """
-    errors figures model values settings keys document environment config calendars durable locks deltas pages
-    moved retention library
-  | header objects chains media medialist canonical collection pictures content compare events catalog replay
-    history overview lookup baseline deposit repository contents verify safety
+    errors figures model values settings keys document environment config calendars durable locks deltas
+    pages moved retention library
+  | header objects chains media medialist canonical collection pictures content compare events catalog
+    replay history overview lookup baseline deposit pointer hold intent swap repository contents verify
+    safety losses
   | sources formats vaults notifiers
-  | gather attempt alarms runs plan units rehearsal
+  | gather marks attempt alarms runs plan places staging rollback units rehearsal
   | signals terminal web commands cli
 """
 LINES = [line.split() for line in ROOMS.split("|")]

@@ -69,7 +69,10 @@ class Context:
         # Loading it costs what peewee costs, which `config` and `--help` need not pay.
         from anki_backup.repository import Repository
 
-        return Repository.open(self.root)
+        repository = Repository.open(self.root)
+        if (repository.root / "state" / "rollback.json").exists():
+            self.warn("a rollback was interrupted; the next run finishes or reverses it: ankibak run")
+        return repository
 
     def find(self, repository: Repository, text: str) -> Backup:
         """Return the backup that a person means; NotFoundError where there is none."""

@@ -1,0 +1,205 @@
+"""`ankibak rollback`: make a backup the active state of its source, or go back to what was before."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from anki_backup import figures, rollback, sources, terminal
+from anki_backup.commands import Context
+from anki_backup.errors import BusyError, NotFoundError, UsageError
+from anki_backup.gather import Options
+from anki_backup.losses import Change
+from anki_backup.model import Backup
+from anki_backup.repository import Repository
+from anki_backup.rollback import Done, Prepared, Wish
+from anki_backup.sources import Source
+
+
+def command(
+    ctx: typer.Context,
+    wanted: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="The backup to go back to; with --undo, the source."),
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Go back to what was before the last one.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    exact_media: Annotated[
+        bool, typer.Option("--exact-media", help="Also remove media that the backup doesn't have.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Make a backup the active state of its source; what is there now is backed up first.
+
+    Into a pipe a line with tabs between: source, from, to, safety, pushed, event. With
+    --dry-run a line for each kind of thing: what, lost, regained, changed.
+    """
+    context: Context = ctx.obj
+    repository = context.repository()
+    target = _target(context, repository, wanted, undo=undo)
+    source = _source(context, target)
+    if not (undo or dry_run):
+        _cool_down(context, repository, source.name)
+    wish = Wish(target, who(), exact_media, undo)
+    with rollback.prepare(repository, source, wish, dry=dry_run) as prepared:
+        if dry_run:
+            _print_plan(context, prepared, as_json=as_json)
+            return
+        _tell_plan(context, prepared)
+        if not yes:
+            _ask(context, prepared)
+        options = Options(threads=context.config.run.threads)
+        done = rollback.perform(repository, source, prepared, options)
+    for warning in done.warnings:
+        context.warn(warning)
+    _print(context, done, as_json=as_json)
+
+
+def who() -> str:
+    """Return who does it, for the record: the user and the machine."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    return f"{name}@{os.uname().nodename}"
+
+
+def _target(context: Context, repository: Repository, wanted: str | None, *, undo: bool) -> Backup:
+    if undo:
+        return rollback.undoing(repository, wanted.rstrip(":") if wanted else None)
+    if wanted is None:
+        raise UsageError("no backup was named", hint="Choose one: ankibak list; or: ankibak rollback --undo")
+    known = {backup.source for backup in repository.backups()}
+    if len(known) > 1 and wanted.startswith(("latest", "@")):
+        raise UsageError(
+            f"{wanted} may mean any of {len(known)} sources",
+            hint=f"Put its name in front: ankibak rollback {min(known)}:{wanted}",
+        )
+    return context.find(repository, wanted)
+
+
+def _source(context: Context, target: Backup) -> Source:
+    try:
+        settings = context.config.source(target.source)
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"source {target.source} is not configured, so there is nowhere to go back to",
+            hint=f"Configure it, or write the backup to a folder: ankibak export {target.id} -o FOLDER/",
+        ) from error
+    return sources.make(target.source, settings, context.config.run.hot_tries)
+
+
+def _cool_down(context: Context, repository: Repository, source: str) -> None:
+    least = context.config.security.rollback_cooldown
+    left = rollback.cooldown(repository, source, least, datetime.now(UTC))
+    if left:
+        wait = figures.duration(round(left.total_seconds() * 1000))
+        raise BusyError(
+            f"{source} was rolled back a moment ago; the next rollback can be in {wait}",
+            hint="To go back to what was before: ankibak rollback --undo",
+        )
+
+
+def _ask(context: Context, prepared: Prepared) -> None:
+    if not (terminal.is_terminal(sys.stdin) and terminal.is_terminal(sys.stderr)):
+        raise UsageError("nobody is here to say yes", hint="Look at the plan above, then add --yes.")
+    if not typer.confirm(f"Roll {prepared.wish.target.source} back?", err=True):
+        context.say("nothing was changed")
+        raise typer.Exit(1)
+
+
+def plan(prepared: Prepared) -> list[str]:
+    """Return the plan in sentences: figures first, then names."""
+    target = prepared.wish.target
+    where = "" if prepared.place.live else ", a copy beside your account, which stays as it is"
+    lines = [
+        f"backup {target.id} of {target.source} becomes {prepared.place.collection}{where}",
+        "it was read through, opened and found to be what was backed up",
+    ]
+    if prepared.unreadable:
+        lines += [f"what is there now can't be read and so not be backed up: {prepared.unreadable}"]
+        lines += ["its files will be kept in a folder beside it"]
+    elif prepared.losses is None:
+        lines += ["nothing is there now that could be lost"]
+    elif prepared.losses.nothing:
+        lines += ["nothing that was looked at would change"]
+    else:
+        lines += [_sentence(noun, change) for noun, change in prepared.losses.rows() if change != Change()]
+    if prepared.place.server:
+        lines += ["media of a sync server stay as they are: devices would not be told of new ones"]
+    return lines
+
+
+def _sentence(noun: str, change: Change) -> str:
+    parts = []
+    told = (("lost", change.lost, change.lost_names), ("back", change.regained, change.regained_names))
+    for word, number, names in told:
+        if number:
+            some = ", ".join(names) + (", …" if len(names) < number else "") if names else ""
+            parts.append(f"{figures.count(number)} {word}" + (f" ({some})" if some else ""))
+    if change.changed:
+        parts.append(f"{figures.count(change.changed)} as they were")
+    return f"{noun}: {'; '.join(parts)}"
+
+
+def _tell_plan(context: Context, prepared: Prepared) -> None:
+    for line in plan(prepared):
+        context.say(line)
+
+
+def _print_plan(context: Context, prepared: Prepared, *, as_json: bool) -> None:
+    target = prepared.wish.target
+    rows = prepared.losses.rows() if prepared.losses else []
+    if as_json:
+        shown: dict[str, Any] = {"event": None, "from": None, "to": target.id, "safety": None}
+        shown |= {"pushed": False, "source": target.source, "plan": dict(rows)}
+        terminal.print_json(shown | {"unreadable": prepared.unreadable})
+    elif terminal.is_terminal():
+        terminal.write("".join(f"{terminal.escape(line)}\n" for line in plan(prepared)))
+    else:
+        terminal.print_rows([noun, each.lost, each.regained, each.changed] for noun, each in rows)
+
+
+def _print(context: Context, done: Done, *, as_json: bool) -> None:
+    intent = done.settled.intent
+    if as_json:
+        terminal.print_json(
+            {
+                "event": done.settled.event,
+                "from": intent.before,
+                "to": intent.to,
+                "safety": intent.safety,
+                "pushed": intent.pushed,
+                "source": intent.source,
+                "path": intent.collection,
+                "warnings": done.warnings,
+            }
+        )
+    elif not terminal.is_terminal():
+        fields = [intent.source, intent.before, intent.to, intent.safety, intent.pushed, done.settled.event]
+        terminal.print_rows([fields])
+    elif not context.quiet:
+        terminal.write(f"{intent.source}: rolled back to {intent.to}\n")
+    for line in _advice(done):
+        context.say(line)
+
+
+def _advice(done: Done) -> list[str]:
+    """Say what a person should know now, and do next."""
+    intent = done.settled.intent
+    lines = []
+    if intent.safety:
+        lines.append(f"what was there is backup {intent.safety}; to go back: ankibak rollback --undo")
+    elif intent.kept and os.path.isdir(intent.kept):
+        lines.append(f"the files that were there are in {intent.kept}")
+    if intent.live:
+        lines.append('the next sync of Anki asks which side is to win: "Upload to AnkiWeb" keeps this state')
+    else:
+        lines.append(f"open it with: anki -b {os.path.dirname(intent.collection)}")
+    return lines

@@ -1,0 +1,276 @@
+"""Making a backup the active state of its source: prepare, look, then do it.
+
+`prepare` changes nothing: it gets the backup out, sees that it opens and is what
+its manifest says, and compares it with what is there. `perform` backs up what is
+there, then lets `swap` put the prepared collection in its place.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec import structs
+
+from anki_backup import chains, collection, content, durable, losses, media, medialist, staging, swap
+from anki_backup import intent as intents
+from anki_backup.baseline import Baseline
+from anki_backup.collection import Statistics
+from anki_backup.errors import BusyError, DamageError, NotFoundError, SourceError
+from anki_backup.gather import Options
+from anki_backup.hold import held, merge
+from anki_backup.intent import Intent
+from anki_backup.losses import Losses
+from anki_backup.marks import of
+from anki_backup.model import Backup, MediaFile
+from anki_backup.places import Place, reader
+from anki_backup.repository import Repository
+from anki_backup.runs import back_up_held
+from anki_backup.sources import Source
+from anki_backup.swap import Settled
+
+
+class Wish(NamedTuple):
+    """What is wanted: which backup is to become the active state, by whom, and how."""
+
+    target: Backup
+    who: str
+    exact_media: bool = False
+    undo: bool = False
+    pushed: bool = False
+
+
+class Prepared(NamedTuple):
+    """A backup that was got out and found good, and what it would change."""
+
+    wish: Wish
+    place: Place
+    path: Path
+    media: list[MediaFile]
+    losses: Losses | None
+    unreadable: str | None
+
+
+class Done(NamedTuple):
+    """What a rollback came to; `warnings` is what a person should know."""
+
+    settled: Settled
+    warnings: list[str]
+
+
+@contextmanager
+def prepare(repository: Repository, source: Source, wish: Wish, *, dry: bool = False) -> Iterator[Prepared]:
+    """Get a backup out into a folder of our own, prove it, and say what it would change.
+
+    DamageError if any byte of it is not what was backed up; media are compared when
+    they are made ready. Nothing but that folder is written; it goes away again.
+    """
+    place = Place.of(repository.root, source)
+    if not dry:
+        with held(*place.databases):  # better told now than after the question
+            pass
+    work = repository.root / "cache"
+    if not dry:
+        work.mkdir(mode=0o700, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix=swap.WORK, dir=None if dry else work) as folder,
+        swap.used(folder),
+    ):
+        path = Path(folder) / "collection.anki2"
+        files = repository.media(wish.target.id)
+        repository.restore_collection(wish.target.id, path)
+        staging.mark_schema(path)
+        then = _prove(repository, wish.target, path, files)
+        driver = reader(repository.root, source)
+        changes, unreadable = _compare(place, driver, Path(folder), path, then, files, exact=wish.exact_media)
+        yield Prepared(wish, place, path, files, changes, unreadable)
+
+
+def perform(repository: Repository, source: Source, prepared: Prepared, options: Options) -> Done:
+    """Make it so, under the lock: all of it, or nothing.
+
+    The present state is backed up and pinned first. SourceError while Anki has the
+    collection open, or if what is there can't be backed up and `prepare` didn't say so.
+    """
+    wish, place = prepared.wish, prepared.place
+    warnings: list[str] = []
+    with repository.writing(f"rollback {source.name}", options.wait_s), held(*place.databases):
+        if intents.read(repository.root):
+            raise BusyError(
+                "an earlier rollback was interrupted and can't be settled yet",
+                hint="Close Anki, mount what is missing, and run again.",
+            )
+        if not place.live:
+            _make_active(repository, place)
+        safety = _safety(repository, source, prepared, options, warnings)
+        if safety and place.collection.exists() and reader(repository.root, source).look().hot:
+            merge(place.collection)
+        before = {file.name: file for file in repository.media(safety.id)} if safety else {}
+        newest = next(iter(repository.backups(source.name, limit=1)), None)
+        intent = Intent(
+            source=source.name,
+            before=safety.id if safety else None,
+            to=wish.target.id,
+            safety=safety.id if safety else None,
+            newest=newest.id if newest else None,
+            live=place.live,
+            pushed=wish.pushed,
+            undo=wish.undo,
+            who=wish.who,
+            started_at=datetime.now(UTC),
+            collection=os.fsdecode(place.collection),
+            media=os.fsdecode(place.media) if place.media else None,
+            kept=None if safety else os.fsdecode(place.kept(wish.target.id)),
+        )
+        intents.write(repository.root, intent)
+        try:
+            ready = staging.stage(repository, intent, prepared.path, prepared.media, before, warnings)
+            if wish.exact_media:
+                ready = structs.replace(ready, surplus=staging.surplus(ready, prepared.media, before))
+            intents.write(repository.root, ready)
+            swap.commit(ready)
+        except BaseException:
+            swap.settle(repository.root, is_held=True)
+            raise
+        settled = swap.settle(repository.root, is_held=True)
+        assert settled is not None and settled.ending == "done", "what was committed is finished"
+        _look_again(ready)
+        if place.live:
+            _follow(repository, source.name, wish.target)
+        repository.index()
+    return Done(settled, warnings)
+
+
+def cooldown(repository: Repository, source: str, least: timedelta, now: datetime) -> timedelta:
+    """Return how long another rollback of a source has to wait, zero when it need not."""
+    last = repository.last_rollback(source)
+    passed = now - datetime.fromisoformat(last["at"]) if last else least
+    # A clock that was set back must not lock anybody out.
+    return min(max(least - passed, timedelta()), least)
+
+
+def undoing(repository: Repository, source: str | None) -> Backup:
+    """Return the backup that undoes the newest rollback of a source, or of all; NotFoundError without one."""
+    last = repository.last_rollback(source)
+    if last is None:
+        raise NotFoundError("there was no rollback to undo", hint="Choose a backup: ankibak list")
+    if last["safety"] is None:
+        kept = last.get("kept")
+        raise NotFoundError(
+            f"what was there before the rollback to {last['to']} could not be backed up",
+            hint=f"Its files are in {kept}" if kept else "Choose a backup: ankibak list",
+        )
+    return repository.find(last["safety"])
+
+
+def _prove(repository: Repository, target: Backup, path: Path, files: list[MediaFile]) -> Statistics:
+    """See that the collection opens, is whole, and has in it what its manifest says; DamageError if not."""
+    section = content.media_section(medialist.named(files))
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            hashed = pool.submit(content.content_hash, path, section)
+            collection.check(path, thorough=True)
+            statistics = collection.statistics(path)
+            found = hashed.result()
+    except SourceError as error:
+        raise DamageError(
+            f"backup {target.id} does not open: {error.message}", hint="See what else is: ankibak verify"
+        ) from error
+    same = found == target.content_hash or not target.content_hash.startswith(f"{content.VERSION}:")
+    if not same or statistics.stats != target.stats:
+        raise DamageError(
+            f"backup {target.id} holds something else than its manifest says",
+            hint="Choose another one, and see what else is damaged: ankibak verify --read-data",
+        )
+    return statistics
+
+
+def _compare(
+    place: Place,
+    driver: Source,
+    work: Path,
+    path: Path,
+    then: Statistics,
+    files: list[MediaFile],
+    *,
+    exact: bool,
+) -> tuple[Losses | None, str | None]:
+    """Return what would change; or why what is there can't be read, or neither where nothing is."""
+    if not place.collection.exists():
+        return None, None
+    (work / "present").mkdir()
+    try:
+        capture = driver.capture(work / "present", 0)
+        collection.check(capture.path, thorough=capture.private)
+        now = collection.statistics(capture.path)
+        seen = media.look(place.media, time.time_ns()).entries if place.media and place.media.is_dir() else []
+        changes = losses.files(
+            {entry.name: (entry.size, entry.mtime_ns) for entry in seen},
+            {file.name: (file.size, file.mtime_ns) for file in files} if place.media else {},
+            exact=exact,
+        )
+        return losses.compare(capture.path, path, now, then, changes), None
+    except SourceError as error:
+        return None, error.message
+
+
+def _safety(
+    repository: Repository, source: Source, prepared: Prepared, options: Options, warnings: list[str]
+) -> Backup | None:
+    """Back up and pin what is there; None where nothing is, or what is there is known to be unreadable."""
+    name, place, current = source.name, prepared.place, None
+    if place.collection.exists():
+        options = options._replace(origin="safety", force=False)
+        if not place.live:
+            pointed = repository.pointers().get(name)
+            mark = of(repository, pointed) if pointed else None
+            options = options._replace(cache=f"{name}.active", mark=mark)
+        result = back_up_held(repository, reader(repository.root, source), options)
+        if result.error:
+            if isinstance(result.error, SourceError) and prepared.unreadable:
+                return None
+            raise result.error
+        warnings += result.warnings
+        current = result.current
+    elif not place.live:
+        # Until now the account itself was its own active state, and this is how it was last seen.
+        current = repository.newest_of(name).id
+    if current is None:
+        return None
+    safety = repository.find(current)
+    if not safety.pinned:
+        repository.record("pin", backup=current, label=f"before the rollback to {prepared.wish.target.id}")
+    return safety
+
+
+def _make_active(repository: Repository, place: Place) -> None:
+    """Make the folder of a copy that Anki opens with `anki -b`: it is its own only profile."""
+    for folder in (repository.root / "active", place.collection.parent):
+        durable.make_directory(folder)
+    with suppress(FileExistsError), durable.storing(place.collection):
+        os.symlink(".", place.collection.with_name("User 1"))
+
+
+def _look_again(intent: Intent) -> None:
+    """Compare what lies there now with what was proven, and see that nothing lies beside it."""
+    beside = [side for side in swap.SIDE if os.path.lexists(f"{intent.place}{side}")]
+    if beside or chains.digest_of(intent.place) != intent.sha256:
+        raise DamageError(
+            f"{intent.place} is not what was put there",
+            hint="Don't open it in Anki; see which other program writes there, then: ankibak rollback --undo",
+        )
+
+
+def _follow(repository: Repository, source: str, target: Backup) -> None:
+    """Let the next run compare with what is there now."""
+    baseline = Baseline(repository.root / "cache" / source)
+    before = baseline.mark()
+    mark = of(repository, target.id)
+    baseline.keep(structs.replace(mark, index_sha256=before.index_sha256 if before else None))
