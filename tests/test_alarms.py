@@ -244,7 +244,7 @@ def test_after_a_rollback_the_next_backup_is_compared_with_what_was_gone_back_to
     assert grown.stats.notes == 240
     with home.repository.writing("test"):
         went = {"from": grown.id, "to": small.id, "outcome": "done", "live": True}
-            home.repository.record("rollback", source="home", **went)
+        home.repository.record("rollback", source="home", **went)
     result = home.run("DELETE FROM notes WHERE guid LIKE 'x%'", "UPDATE notes SET flds = 'e' || flds")
     assert result.run.outcome == "created" and result.alarmed is None
     assert home.run(*WIPE).alarmed

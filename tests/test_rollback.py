@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -15,10 +13,9 @@ import time
 import pytest
 from anki.collection import Collection
 
-from anki_backup import media, medialist
 from anki_backup.repository import Repository
 from tests.conftest import ROOT
-from tests.made_collections import make_varied, sql
+from tests.made_collections import make_varied
 from tests.typed_home import Home, change
 
 
@@ -238,28 +235,6 @@ def test_with_several_sources_latest_needs_a_name(changed):
     assert changed.roll_back("--undo", "home")["source"] == "home"
 
 
-def test_a_sync_servers_own_folder_waits_for_the_server_to_stop(tmp_path, run_ankibak):
-    from tests.sync_server import USER, Client, SyncServer
-
-    home = Home(tmp_path, run_ankibak)
-    with SyncServer(tmp_path / "server") as server, Client(tmp_path / "phone", server.url) as phone:
-        phone.add("one")
-        phone.picture("cat.jpg", b"a cat")
-        phone.upload()
-        home.config.write_text(home.config.read_text().replace("User 1", f"server/{USER}"))
-        first = home.back_up()
-        phone.add("two")
-        phone.sync()
-        assert "sync server" in home.type("rollback", first, "--yes", code=7)
-        server.restart()  # has opened nothing but its database of media
-        assert "sync server" in home.type("rollback", first, "--yes", code=7)
-        server.stop(signal.SIGTERM)
-        home.roll_back(first)
-        server.start()
-        phone.download()
-        assert phone.col.note_count() == 1
-
-
 def test_the_running_program_is_seen_by_the_library_too(changed, tmp_path):
     """While the swap goes on, Anki can't open what is about to be replaced."""
     from anki.errors import DBError
@@ -309,12 +284,3 @@ def test_anki_looks_into_the_folder_again(changed):
     before = changed.media.stat().st_mtime_ns
     changed.roll_back(changed.first)
     assert changed.media.stat().st_mtime_ns >= before + 10**9
-
-
-def test_a_collection_changed_behind_its_back_is_not_called_the_same(changed):
-    sql(changed.collection, "UPDATE notes SET flds = 'x' || flds")
-    changed.roll_back(changed.first, "--exact-media")
-    assert medialist.named(Repository.open(changed.root).media(changed.first)) == [
-        (entry.name, hashlib.sha256((changed.media / os.fsdecode(entry.name)).read_bytes()).hexdigest())
-        for entry in media.look(changed.media, 0).entries
-    ]
