@@ -24,7 +24,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
-from anki_backup import __version__, signals, terminal
+from anki_backup import __version__, completion, signals, terminal
 from anki_backup.commands import Context
 from anki_backup.errors import AnkibakError, StorageError, Terminated, UsageError
 from anki_backup.terminal import Color, LogFormat
@@ -125,6 +125,8 @@ class Words(TyperGroup):
         app.info.name, app.rich_markup_mode = word, self.rich_markup_mode
         command: Any = get_group(app) if hasattr(module, "app") else get_command(app)
         _take_global_options(command, self.params)
+        if completion.VARIABLE in os.environ:
+            completion.attach(command)
         return command
 
 
@@ -136,7 +138,7 @@ def _invoke(argv: list[str], context: Context) -> int:
     app.callback(invoke_without_command=True)(_start)
     root = get_command(app)
     _take_global_options(root, [])
-    if "_ANKIBAK_COMPLETE" in os.environ:
+    if completion.VARIABLE in os.environ:
         root.main(argv, "ankibak")
     with root.make_context("ankibak", argv, obj=context) as ctx:
         result = root.invoke(ctx)

@@ -23,7 +23,7 @@ ROOMS = """
     safety losses
   | sources formats vaults notifiers
   | gather marks attempt alarms runs plan places staging rollback units rehearsal
-  | signals terminal web commands cli
+  | signals terminal web commands completion cli
 """
 LINES = [line.split() for line in ROOMS.split("|")]
 ORDER = [room for line in LINES for room in line]
