@@ -220,10 +220,11 @@ def test_dates_are_those_of_the_configured_zone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("output", "word"),
     [
-        (None, "anki2"),
-        ("-", "anki2"),
+        (None, "colpkg"),
+        ("-", "colpkg"),
         ("x.anki2", "anki2"),
-        ("x", "anki2"),
+        ("x", "colpkg"),
+        ("x.tar.zst", "tar.zst"),
         ("new/", "dir"),
         (".", "dir"),
         ("x.dir", "dir"),
@@ -249,7 +250,7 @@ def test_an_export_has_a_name_by_itself(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [("--format", "dir", "-o", "-"), ("--format", "zip"), ("-o", "-", "--json"), ("--format", "")]
+    "args", [("--format", "dir", "-o", "-"), ("--format", "rar"), ("-o", "-", "--json"), ("--format", "")]
 )
 def test_an_export_that_makes_no_sense_is_a_usage_error(answer: Answer, args: tuple[str, ...]) -> None:
     assert answer("export", "latest", *args)[:2] == (2, "")

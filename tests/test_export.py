@@ -93,7 +93,8 @@ def test_a_folder_has_all_files_their_times_and_sums_that_sha256sum_accepts(expo
     found = files(target)
     assert found.pop(b"collection.anki2") == (original / "collection.anki2").read_bytes()
     assert json.decode(found.pop(b"metadata.json"))["media_files"] == len(PICTURES)
-    assert found.pop(b"SHA256SUMS").count(b"\n") == len(PICTURES) + 2
+    assert found.pop(b"SHA256SUMS").count(b"\n") == len(PICTURES) + 3
+    assert json.decode(found.pop(b"stats.json"))["decks"]
     assert found == {b"collection.media/" + name: data for name, data in PICTURES.items()}
     cat = "collection.media/cat.jpg"
     assert (target / cat).stat().st_mtime_ns == (original / cat).stat().st_mtime_ns
@@ -104,11 +105,16 @@ def test_a_folder_has_all_files_their_times_and_sums_that_sha256sum_accepts(expo
 
 
 def test_without_media_there_is_no_folder_for_them(export, tmp_path):
-    export("dir", tmp_path / "exported", media=False)
-    assert set(files(tmp_path / "exported")) == {b"collection.anki2", b"metadata.json", b"SHA256SUMS"}
+    export("dir", tmp_path / "exported", options=formats.Options(media=False))
+    assert set(files(tmp_path / "exported")) == {
+        b"collection.anki2",
+        b"metadata.json",
+        b"stats.json",
+        b"SHA256SUMS",
+    }
 
 
-@pytest.mark.parametrize("word", ["anki2", "dir"])
+@pytest.mark.parametrize("word", formats.WORDS)
 @pytest.mark.parametrize("make", ["file", "link", "folder"])
 def test_what_exists_is_replaced_only_when_told_and_only_by_its_like(word, make, export, tmp_path):
     target = tmp_path / "target"
@@ -128,7 +134,7 @@ def test_what_exists_is_replaced_only_when_told_and_only_by_its_like(word, make,
         with pytest.raises(UsageError):
             export(word, target, overwrite=True)
         assert files(tmp_path) == before
-    elif word == "anki2":
+    elif word != "dir":
         export(word, target, overwrite=True)
         assert not target.is_symlink()
         assert files(tmp_path).get(b"elsewhere", b"mine") == b"mine"
@@ -144,7 +150,7 @@ def test_an_older_export_is_replaced_as_a_whole(export, tmp_path):
         shutil.rmtree(target) if word == "dir" else target.unlink()
     (target / "collection.media").mkdir(parents=True)
     export("dir", target / "collection.media")
-    assert len(files(target)) == len(PICTURES) + 3
+    assert len(files(target)) == len(PICTURES) + 4
 
 
 @pytest.mark.parametrize(
@@ -189,7 +195,7 @@ def test_no_name_in_a_forged_list_leads_out_of_the_folder(repository, tmp_path):
     media = {name: data for name, data in files(target).items() if b"/" in name}
     assert media == {b"collection.media/cat.jpg": b"a picture"}
     assert (files(tmp_path / "repository"), os.listdir(tmp_path / "deep")) == (before, ["er"])
-    assert len(files(tmp_path / "deep")) == 4
+    assert len(files(tmp_path / "deep")) == 5
 
 
 def test_damaged_media_are_left_out_and_all_the_rest_is_written(export, repository, tmp_path):
@@ -204,7 +210,7 @@ def test_damaged_media_are_left_out_and_all_the_rest_is_written(export, reposito
     assert subprocess.run(check, cwd=tmp_path / "exported", check=False).returncode == 0
 
 
-@pytest.mark.parametrize("word", ["anki2", "dir"])
+@pytest.mark.parametrize("word", formats.WORDS)
 @pytest.mark.parametrize("existing", [False, True], ids=["new", "over an old one"])
 def test_what_fails_leaves_nothing_and_takes_nothing_away(word, existing, export, repository, tmp_path):
     target = tmp_path / "target"
@@ -227,7 +233,7 @@ def test_what_fails_leaves_nothing_and_takes_nothing_away(word, existing, export
 
 def test_the_command_names_what_it_wrote_and_streams_into_a_pipe(repository, original, run_ankibak, tmp_path):
     content = (original / "collection.anki2").read_bytes()
-    words = "--repository", repository.root, "export", "latest"
+    words = "--repository", repository.root, "export", "latest", "--format", "anki2"
     named = run_ankibak(*words)
     name = f"home-{repository.backups()[0].id}.anki2"
     assert (named.returncode, named.stdout) == (0, name + "\n")
@@ -250,8 +256,8 @@ def test_a_reader_that_has_seen_enough_is_no_error_worth_a_word(repository, tmp_
         repository.root,
         "export",
         "latest",
-        "-o",
-        "-",
+        "--format=anki2",
+        "--output=-",
     ]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -1,43 +1,70 @@
 """What a backup can be written as. A format is a file here and a word in `WORDS`.
 
-A driver promises: what it wrote is what was backed up, compared by hash; the
-target appears whole or not at all; names from inside a backup never lead out of
-the target; nothing that exists is replaced unless `overwrite`. What could not be
-written as it was comes back as warnings. A file that is damaged in the repository
-is left out, and a DamageError that names it ends the work after all the rest.
+A driver has `stream(contents, sink, options)`, which needs nothing of a sink but
+`write` and little memory; or `write(contents, target, options)`, where a file or
+folder can be made in a better way; or both. It promises: what it wrote is what was
+backed up, compared by hash; the target appears whole or not at all; names from
+inside a backup never lead out of it; nothing that exists is replaced unless
+`overwrite`; a damaged collection fails before the first byte. What could not be
+written as it was comes back as warnings. A media file that is damaged in the
+repository is left out, and a DamageError that names it ends the work after all the rest.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from types import ModuleType
+from typing import NamedTuple
 
-from anki_backup.errors import UsageError
-from anki_backup.model import Backup, MediaFile
+from anki_backup import durable
+from anki_backup.errors import DamageError, UsageError
+from anki_backup.pieces import Contents
+from anki_backup.zips import Sink
 
-WORDS = {"anki2": "anki_backup.formats.anki2", "dir": "anki_backup.formats.dir"}
+WORDS = {
+    "colpkg": "anki_backup.formats.colpkg",
+    "apkg": "anki_backup.formats.apkg",
+    "anki2": "anki_backup.formats.anki2",
+    "tar.zst": "anki_backup.formats.tar_zst",
+    "zip": "anki_backup.formats.zip",
+    "dir": "anki_backup.formats.dir",
+}
+# Which words take a part of a backup, and which know an old form.
+IN_PARTS, WITH_OLD = {"apkg"}, {"apkg", "colpkg"}
 SIDE = ("-wal", "-shm", "-journal")
+BUFFER = 1 << 18
 
 
-class Contents(Protocol):
-    """What a driver may ask of a backup; everything that it gives was compared by hash."""
+class Options(NamedTuple):
+    """What of a backup is wanted, and how."""
 
-    backup: Backup
+    media: bool = True
+    deck: str | None = None
+    search: str | None = None
+    scheduling: bool = True
+    legacy: bool = False
 
-    def collection(self, path: Path) -> None:
-        """Make `path` the collection; DamageError if it is not what was backed up."""
 
-    def manifest(self) -> bytes:
-        """Return `metadata.json` as it was written."""
+class Outcome(NamedTuple):
+    """What could not be written as it was, and the media files that are damaged."""
 
-    def media(self) -> list[MediaFile]:
-        """Return the list of media, sorted by name."""
+    warnings: list[str]
+    damaged: list[str]
 
-    def blocks(self, sha256: str) -> Iterator[bytes]:
-        """Yield a media file; DamageError at its end if it is not what was backed up."""
+
+EVERYTHING = Options()
+
+
+def stream(word: str, contents: Contents, sink: Sink, options: Options = EVERYTHING) -> list[str]:
+    """Write a backup to a sink in the format `word`; return warnings.
+
+    What the sink raises comes through. Where anything is raised, what the sink
+    has got is no whole backup, but for a DamageError that says so.
+    """
+    return _told(contents, _stream(_driver(word, options), contents, sink, options))
 
 
 def write(
@@ -46,14 +73,105 @@ def write(
     target: Path | None,
     *,
     overwrite: bool = False,
-    media: bool = True,
+    options: Options = EVERYTHING,
 ) -> list[str]:
     """Write a backup in the format `word` to `target`, standard output when None; return warnings."""
-    if target is not None and os.path.lexists(target) and not overwrite and not _is_empty_folder(target):
+    driver = _driver(word, options)
+    if target is None:
+        outcome = _stream(driver, contents, sys.stdout.buffer, options)
+        sys.stdout.buffer.flush()
+        return _told(contents, outcome)
+    if os.path.lexists(target) and not overwrite and not _is_empty_folder(target):
         raise UsageError(f"{target} exists", hint="Name another place with -o, or add --overwrite.")
-    driver = import_module(WORDS[word])
-    warnings: list[str] = driver.write(contents, target, media=media)
-    return warnings
+    if hasattr(driver, "write"):
+        return _told(contents, driver.write(contents, target, options))
+    return _told(contents, _write(driver, contents, target, options))
+
+
+def _driver(word: str, options: Options) -> ModuleType:
+    wants_part = options.deck is not None or options.search is not None or not options.scheduling
+    if wants_part and word not in IN_PARTS:
+        raise UsageError(
+            f"{word} holds a whole collection, as it was",
+            hint="For a deck, a search, or cards without scheduling: --format apkg",
+        )
+    if options.deck is not None and options.search is not None:
+        raise UsageError("--deck and --search can't go together", hint='Write: --search "deck:NAME ..."')
+    if options.legacy and word not in WITH_OLD:
+        raise UsageError(f"there is only one form of {word}", hint="Leave --legacy out.")
+    return import_module(WORDS[word])
+
+
+def _stream(driver: ModuleType, contents: Contents, sink: Sink, options: Options) -> Outcome:
+    buffer = _Buffer(sink)
+    outcome: Outcome = driver.stream(contents, buffer, options)
+    buffer.flush()
+    return outcome
+
+
+def _write(driver: ModuleType, contents: Contents, target: Path, options: Options) -> Outcome:
+    refuse_folder(target)
+    part = beside(target)
+    with durable.storing(target):
+        fd = os.open(part, durable.CREATE, 0o600)
+    try:
+        try:
+            outcome = _stream(driver, contents, _File(fd, target), options)
+        finally:
+            os.close(fd)
+        durable.publish_synced(part, target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return outcome
+
+
+class _File:
+    """An open file as a sink; what the disk refuses becomes a StorageError that names the target."""
+
+    def __init__(self, fd: int, target: Path) -> None:
+        self._fd, self._target = fd, target
+
+    def write(self, data: bytes) -> None:
+        with durable.storing(self._target):
+            durable.write_fully(self._fd, data)
+
+
+class _Buffer:
+    """Joins small writes, for a sink that may be a socket."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size >= BUFFER:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._size:
+            data = b"".join(self._parts)
+            self._parts, self._size = [], 0
+            self._sink.write(data)
+
+
+def _told(contents: Contents, outcome: Outcome) -> list[str]:
+    if outcome.damaged:
+        count, some = len(outcome.damaged), ", ".join(outcome.damaged[:3])
+        raise DamageError(
+            f"{count} media files of {contents.backup.id} are damaged and were left out: {some}",
+            hint="All the rest was written. See what else is damaged: ankibak verify --read-data",
+        )
+    return outcome.warnings
+
+
+def refuse_folder(target: Path) -> None:
+    """A file can't take the place of a folder."""
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder", hint="Name a file, or choose --format dir.")
 
 
 def _is_empty_folder(path: Path) -> bool:

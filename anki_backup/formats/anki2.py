@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 
 from anki_backup import durable
-from anki_backup.errors import UsageError
-from anki_backup.formats import Contents, beside, refuse_leftovers
+from anki_backup.formats import Options, Outcome, beside, refuse_folder, refuse_leftovers
+from anki_backup.pieces import Contents
+from anki_backup.zips import Sink
 
 BLOCK = 1 << 20
 
 
-def write(contents: Contents, target: Path | None, *, media: bool) -> list[str]:
-    """Write the collection to `target` or to standard output; media have no place in it."""
-    if target is None:
-        return _stream(contents)
-    if target.is_dir():
-        raise UsageError(f"{target} is a folder", hint="Name a file, or choose --format dir.")
+def write(contents: Contents, target: Path, options: Options) -> Outcome:
+    """Make `target` the collection, straight where it is to lie; media have no place in it."""
+    refuse_folder(target)
     refuse_leftovers(target)
     part = beside(target)
     try:
@@ -27,15 +24,15 @@ def write(contents: Contents, target: Path | None, *, media: bool) -> list[str]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    return []
+    return Outcome([], [])
 
 
-def _stream(contents: Contents) -> list[str]:
+def stream(contents: Contents, sink: Sink, options: Options) -> Outcome:
+    """Write the collection to a sink, once all of it was compared."""
     with tempfile.TemporaryDirectory(prefix="ankibak-") as folder:
         path = Path(folder) / "collection.anki2"
         contents.collection(path)
         with open(path, "rb") as file:
             while block := file.read(BLOCK):
-                sys.stdout.buffer.write(block)
-        sys.stdout.buffer.flush()
-    return []
+                sink.write(block)
+    return Outcome([], [])

@@ -1,6 +1,6 @@
 """`dir`: a folder with the collection and its media, as Anki keeps them.
 
-collection.anki2   collection.media/   metadata.json (the manifest)   SHA256SUMS
+collection.anki2   collection.media/   metadata.json (the manifest)   stats.json   SHA256SUMS
 """
 
 from __future__ import annotations
@@ -12,42 +12,39 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from anki_backup import durable
+from anki_backup.bundle import sum_line
 from anki_backup.errors import DamageError, UsageError
-from anki_backup.formats import Contents, beside
+from anki_backup.filenames import is_file_name
+from anki_backup.formats import Options, Outcome, beside
 from anki_backup.model import MediaFile, file_name_text
+from anki_backup.pieces import Contents
 
-COLLECTION, MEDIA, MANIFEST, SUMS = "collection.anki2", "collection.media", "metadata.json", "SHA256SUMS"
-OURS = {COLLECTION, MEDIA, MANIFEST, SUMS}
+COLLECTION, MEDIA = "collection.anki2", "collection.media"
+MANIFEST, STATS, SUMS = "metadata.json", "stats.json", "SHA256SUMS"
+OURS = {COLLECTION, MEDIA, MANIFEST, STATS, SUMS}
 
 
-def write(contents: Contents, target: Path | None, *, media: bool) -> list[str]:
+def write(contents: Contents, target: Path, options: Options) -> Outcome:
     """Make the folder `target`; an older export of ours there is replaced, nothing else ever."""
-    assert target is not None, "a folder can't go to standard output"
     if target.is_dir() and (names := set(os.listdir(target))) and (names - OURS or SUMS not in names):
         raise UsageError(f"{target} is no export of ours", hint="Name a new or empty folder with -o.")
     part = beside(target)
     try:
-        warnings, damaged = _fill(part, contents, media)
+        outcome = _fill(part, contents, options.media)
         _replace(part, target)
     except BaseException:
         _remove(part)
         raise
-    if damaged:
-        some = ", ".join(damaged[:3])
-        raise DamageError(
-            f"{len(damaged)} media files of {contents.backup.id} are damaged and were left out: {some}",
-            hint="All the rest was written. See what else is damaged: ankibak verify --read-data",
-        )
-    return warnings
+    return outcome
 
 
-def _fill(part: Path, contents: Contents, media: bool) -> tuple[list[str], list[str]]:
+def _fill(part: Path, contents: Contents, media: bool) -> Outcome:
     durable.make_directory(part)
     contents.collection(part / COLLECTION)
-    manifest = contents.manifest()
-    durable.write(part / MANIFEST, manifest)
     sums = [(contents.backup.collection_sha256, COLLECTION.encode())]
-    sums.append((hashlib.sha256(manifest).hexdigest(), MANIFEST.encode()))
+    for name, data in ((MANIFEST, contents.manifest()), (STATS, contents.stats())):
+        durable.write(part / name, data)
+        sums.append((hashlib.sha256(data).hexdigest(), name.encode()))
     warnings: list[str] = []
     damaged: list[str] = []
     if media:
@@ -66,7 +63,7 @@ def _fill(part: Path, contents: Contents, media: bool) -> tuple[list[str], list[
                     sums.append((file.sha256, MEDIA.encode() + b"/" + file.name))
         finally:
             os.close(fd)
-    durable.write(part / SUMS, b"".join(_sum(digest, name) for digest, name in sums))
+    durable.write(part / SUMS, b"".join(sum_line(digest, name) for digest, name in sums))
     batch = durable.Batch(part)
     for path, folders, files in os.walk(part):
         batch.add_directory(Path(path))
@@ -74,13 +71,7 @@ def _fill(part: Path, contents: Contents, media: bool) -> tuple[list[str], list[
             batch.add(Path(path, name))
         folders.sort()
     batch.flush()
-    return warnings, damaged
-
-
-def _sum(digest: str, name: bytes) -> bytes:
-    """A line of `sha256sum`, which marks a line with escapes by a backslash in front."""
-    escaped = name.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
-    return (b"\\" if escaped != name else b"") + digest.encode() + b"  " + escaped + b"\n"
+    return Outcome(warnings, damaged)
 
 
 def put_file(folder: int, file: MediaFile, blocks: Iterator[bytes]) -> str | None:
@@ -112,11 +103,6 @@ def put_file(folder: int, file: MediaFile, blocks: Iterator[bytes]) -> str | Non
     finally:
         os.close(fd)
     return None
-
-
-def is_file_name(name: bytes) -> bool:
-    """Say whether a name names one file in a folder and nothing else."""
-    return name not in (b"", b".", b"..") and b"/" not in name and b"\0" not in name and len(name) <= 255
 
 
 def _replace(part: Path, target: Path) -> None:
