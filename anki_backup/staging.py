@@ -16,7 +16,8 @@ from msgspec import structs
 from anki_backup import chains, durable
 from anki_backup.collection import uri
 from anki_backup.errors import DamageError
-from anki_backup.formats.dir import is_file_name, put_file
+from anki_backup.filenames import is_file_name
+from anki_backup.formats.dir import put_file
 from anki_backup.intent import Intent, Put
 from anki_backup.model import MediaFile, file_name_text
 from anki_backup.repository import Repository
