@@ -119,15 +119,14 @@ def word(text: str) -> str:
 
 def _services(site: Site) -> dict[str, str]:
     late = Schedule(calendar=DAILY[0]), DAILY[1]
-    proof = Schedule(calendar=WEEKLY[0]), WEEKLY[1]
+    weekly = Schedule(calendar=WEEKLY[0]), WEEKLY[1]
+    proving = "Prove that backups of Anki collections can be restored"
     return {
         "ankibak@.service": _service(
             site, "Back up the Anki collection %i", ["run", "--wait", "15m", "%i"], credential="%i"
         ),
-        "ankibak-verify.service": _service(
-            site, "Prove that backups of Anki collections can be restored", ["verify", "--restore"]
-        ),
-        "ankibak-verify.timer": timer("Prove that backups of Anki collections can be restored", *proof),
+        "ankibak-verify.service": _service(site, proving, ["verify", "--restore", "--limit", "5"]),
+        "ankibak-verify.timer": timer(proving, *weekly),
         "ankibak-prune.service": _service(
             site, "Remove old backups of Anki collections", ["prune", "--yes", "--wait", "15m"]
         ),

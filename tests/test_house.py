@@ -16,13 +16,14 @@ from tests.conftest import ROOT
 
 # A room imports only rooms written before it; a new room joins in the commit that makes it.
 ROOMS = """
-    errors figures model values settings keys document environment config calendars durable locks deltas
-    pages moved retention library parts zips frames pieces filenames bundle packages
-  | header objects chains media medialist canonical collection pictures content compare events catalog
-    replay history overview lookup baseline deposit pointer hold intent swap repository contents verify
-    safety losses
+    errors figures model values settings keys document environment config calendars durable
+    locks deltas pages moved retention library parts zips frames pieces filenames bundle
+    packages
+  | header objects chains media medialist canonical collection pictures content compare events
+    catalog replay history overview lookup baseline deposit pointer hold intent swap repository
+    contents verify safety losses
   | sources formats vaults notifiers
-  | gather marks attempt alarms runs plan singles places staging rollback units rehearsal
+  | gather marks attempt alarms runs plan singles places staging rollback proof units rehearsal
   | signals terminal web commands completion cli
 """
 LINES = [line.split() for line in ROOMS.split("|")]

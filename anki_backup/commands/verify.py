@@ -27,6 +27,13 @@ def command(
         typer.Argument(metavar="[ID]...", help="Only these backups; all when none is named."),
     ] = None,
     read_data: Annotated[bool, typer.Option("--read-data", help="Read and hash every byte again.")] = False,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Also restore each and open it with Anki's library.")
+    ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="With --restore: only N, those whose proof is worth most."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Check backups for damage; changes nothing, and exits with 6 when there is some.
@@ -40,8 +47,10 @@ def command(
     with terminal.progress("Verifying", None, quiet=context.quiet, color=context.color) as advance:
         report = verify.verify(repository, wanted, read_data, advance)
     found = report.findings
+    proven = _prove(context, repository, wanted, limit, found) if restore else 0
     if as_json:
-        terminal.print_json({"checked": report.checked, "findings": found})
+        told = {"checked": report.checked, "findings": found}
+        terminal.print_json(told | ({"proven": proven} if restore else {}))
     elif terminal.is_terminal() and found:
         rows = ((item.backup or "-", item.kind, item.object or "-", item.message) for item in found)
         terminal.print_table(COLUMNS, rows, context.color)
@@ -55,6 +64,27 @@ def command(
     if terminal.is_terminal() and not as_json:
         depth = "every byte read" if read_data else "add --read-data to read every byte"
         context.say(f"no damage in {figures.counted(report.checked, 'backup')} ({depth})")
+        if restore:
+            context.say(f"restored, opened with Anki's library and compared: {proven}")
+
+
+def _prove(
+    context: Context, repository: Repository, ids: list[str], limit: int | None, found: list[verify.Finding]
+) -> int:
+    """Restore what is wanted and not known to be damaged; return how many could be."""
+    from anki_backup import proof  # for the few who ask
+
+    damaged = {finding.backup for finding in found}
+    known = {backup.id: backup for backup in repository.backups()}
+    chosen = ids or proof.order(known.values())
+    chosen = [name for name in chosen if name in known and name not in damaged][:limit]
+    prover = proof.Prover(repository)
+    with terminal.progress("Restoring", len(chosen), quiet=context.quiet, color=context.color) as advance:
+        failed = prover.prove(chosen, advance)
+    for warning in prover.warnings:
+        context.warn(warning)
+    found += failed
+    return len(chosen) - len(failed)
 
 
 def _resolve(context: Context, repository: Repository, text: str) -> str:
