@@ -80,6 +80,12 @@ class Baseline:
         self._replace("mark.json", seal(mark))
         self._undo = None
 
+    def forget(self) -> None:
+        """Drop the mark: the next run compares with whatever is the newest backup by then."""
+        path = self.folder / "mark.json"
+        with durable.storing(path):
+            path.unlink(missing_ok=True)
+
     def index(self, mark: Mark | None) -> dict[bytes, tuple[media.Entry, str]]:
         """Return which media files were read before, as far as that can be believed."""
         with suppress(OSError):

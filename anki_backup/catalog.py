@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -118,6 +119,16 @@ class Entry(NamedTuple):
     created: int
     id: str
     source: str
+
+
+def sequence_at(entries: Iterable[Entry], created: int) -> int:
+    """Return the sequence of a backup from elsewhere, made at that second, among all others, oldest first.
+
+    It stands right before the first one that is newer, and so never after one that
+    it is older than; it shares the sequence of the one before it, 0 if there is none.
+    """
+    older = takewhile(lambda entry: entry.created <= created, entries)
+    return max((entry.sequence for entry in older), default=0)
 
 
 class Catalog:

@@ -24,7 +24,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
-from anki_backup import __version__, completion, signals, terminal
+from anki_backup import __version__, signals, terminal
 from anki_backup.commands import Context
 from anki_backup.errors import AnkibakError, StorageError, Terminated, UsageError
 from anki_backup.terminal import Color, LogFormat
@@ -36,6 +36,7 @@ COMMANDS = {
     "show": "Show one backup: figures, decks, metadata",
     "runs": "List runs: created, skipped, failed, interrupted",
     "acknowledge": "End an alarm: the shrink was meant",
+    "import": "Adopt backups made by Anki, at their own dates",
     "verify": "Check backups for damage; changes nothing",
     "pin": "Keep a backup for ever",
     "unpin": "Let retention decide on a backup again",
@@ -125,8 +126,6 @@ class Words(TyperGroup):
         app.info.name, app.rich_markup_mode = word, self.rich_markup_mode
         command: Any = get_group(app) if hasattr(module, "app") else get_command(app)
         _take_global_options(command, self.params)
-        if completion.VARIABLE in os.environ:
-            completion.attach(command)
         return command
 
 
@@ -138,7 +137,7 @@ def _invoke(argv: list[str], context: Context) -> int:
     app.callback(invoke_without_command=True)(_start)
     root = get_command(app)
     _take_global_options(root, [])
-    if completion.VARIABLE in os.environ:
+    if "_ANKIBAK_COMPLETE" in os.environ:
         root.main(argv, "ankibak")
     with root.make_context("ankibak", argv, obj=context) as ctx:
         result = root.invoke(ctx)

@@ -134,6 +134,13 @@ def schema(db: apsw.Connection) -> int | None:
     return None if row is None else cast(int, row[0] or 0)
 
 
+def modified_ms(path: Path) -> int:
+    """Return when a collection was last changed, as it says itself; 0 if it says nothing."""
+    with connect(path) as db:
+        row = db.execute("SELECT CAST(mod AS INTEGER) FROM col").fetchone()
+    return cast(int, row[0] or 0) if row else 0
+
+
 def table_names(db: apsw.Connection) -> set[str]:
     """Return the names of the tables, as they are looked up: in lower case."""
     rows = db.execute("SELECT CAST(name AS BLOB) FROM sqlite_schema WHERE type = 'table'")

@@ -66,7 +66,11 @@ def content_hash(path: Path, media: str) -> str:
     thread. Equal hashes mean equal content; another hash may, rarely, come from a
     change that nobody would miss. SourceError if not every row can be read.
     """
-    found = sections(path, media)
+    return combined(sections(path, media))
+
+
+def combined(found: dict[str, str]) -> str:
+    """Return the hash of sections: with other media it is that of the same collection beside those."""
     lines = [f"{label} {digest}\n".encode() for label, digest in found.items()]
     return f"{VERSION}:{hashlib.sha256(HEADING + b''.join(lines)).hexdigest()}"
 

@@ -18,6 +18,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from anki_backup import chains, durable, events, locks, lookup, medialist, pointer, swap
+from anki_backup.catalog import sequence_at
 from anki_backup.errors import DamageError, NotFoundError, RepositoryError
 from anki_backup.history import History, backup_of
 from anki_backup.model import (
@@ -164,6 +165,7 @@ class Repository:
             durable.sweep(self.root / "backups")
             durable.sweep(self.root / "objects")
             durable.sweep(self.root / "state")
+            durable.sweep(self.root / "cache")
             newest = events.last(self.history.log)
             if newest and newest["event"] == "run_started":
                 self._interrupt(newest)
@@ -219,16 +221,18 @@ class Repository:
         """Make the catalog anew from the files; return how many backups it has."""
         return self.history.rebuild()
 
-    def next_place(self, created_at: datetime) -> tuple[str, int]:
-        """Return the id and sequence number of a backup made at that second."""
-        view = self.history.view()
-        sequence = max((entry.sequence for entry in view.entries), default=0) + 1
+    def next_place(self, created_at: datetime, *, adopted: bool = False) -> tuple[str, int]:
+        """Return the id and sequence number of a backup made at that second, or `adopted` as one of then."""
+        entries = self.history.view().entries
+        sequence = max((entry.sequence for entry in entries), default=0) + 1
+        if adopted:
+            sequence = sequence_at(entries, int(created_at.timestamp()))
         taken = set(os.listdir(self.root / "backups"))
-        second = created_at.strftime("%Y-%m-%dT%H-%M-%SZ")
-        name, count = second, 1
+        start = created_at.strftime("%Y-%m-%dT%H-%M-%SZ")
+        name, count = start, 1
         while name in taken:
             count += 1
-            name = f"{second}-{count}"
+            name = f"{start}-{count}"
         return name, sequence
 
     def commit(self, manifest: BackupManifest, decks: list[DeckStats]) -> Backup:

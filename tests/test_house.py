@@ -18,12 +18,13 @@ from tests.conftest import ROOT
 ROOMS = """
     errors figures model values settings keys document environment config calendars durable
     locks deltas pages moved retention library parts zips frames pieces filenames bundle
-    packages
+    packages archives
   | header objects chains media medialist canonical collection pictures content compare events
     catalog replay history overview lookup baseline deposit pointer hold intent swap repository
     contents verify safety losses
   | sources formats vaults notifiers
-  | gather marks attempt alarms runs plan singles places staging rollback proof units rehearsal
+  | gather marks attempt alarms runs plan candidates enclosed past adopt
+    singles places staging rollback proof units rehearsal
   | signals terminal web commands completion cli
 """
 LINES = [line.split() for line in ROOMS.split("|")]
