@@ -71,14 +71,19 @@ class Attempt:
         durable.make_directory(self.baseline.folder)
         self.now_ns = time.time_ns()
         sighting = self.source.look()
+        if self.source.is_ours:
+            # No age is too young: nobody writes there until the next run.
+            self.now_ns = time.time_ns() + media.RACY_NS
         self.seen = media.look(self.source.media, self.now_ns) if self.source.media.is_dir() else None
         eager = self.options.force or self.options.rehash
         if self.mark and not eager and self.mark.fits(sighting.states(), self.seen):
             return None
         try:
             return self._compare()
-        except BaseException:
+        except BaseException as error:
             self.baseline.revert()
+            if isinstance(error, SourceError):
+                self.source.doubt()
             raise
         finally:
             self.baseline.clear()
@@ -247,7 +252,7 @@ class Attempt:
             pictures=pictures.keep(self.store, reading.pictures),
             source_revision=capture.revision,
             duration_ms=Durations(sync=capture.sync_ms, total=took),
-            anki_version=None,
+            anki_version=capture.anki_version,
             program_version=__version__,
             host=os.uname().nodename,
             capture=capture.facts,

@@ -42,6 +42,8 @@ COMMANDS = {
     "unpin": "Let retention decide on a backup again",
     "rollback": "Make a backup the active state, or undo that",
     "export": "Write a backup to a file or folder",
+    "login": "Exchange an account's password for a key",
+    "logout": "Forget an account's key",
     "catalog": "Rebuild the index of backups from their files",
     "schedule": "Install, show or remove systemd units",
     "config": "Show or check the configuration",

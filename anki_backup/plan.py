@@ -37,6 +37,8 @@ def plan(root: Path, source: Source, options: Options) -> Result:
 
 
 def _reason(repository: Repository | None, source: Source, options: Options) -> str:
+    if foreseen := source.foresee():
+        return "forced" if options.force else foreseen
     sighting = source.look()
     seen = media.look(source.media, time.time_ns()) if source.media.is_dir() else None
     mark = None

@@ -204,6 +204,13 @@ class AnkiwebSource(SourceSettings, frozen=True, kw_only=True, tag="ankiweb"):
             "Where the account's owner lives, for Anki's day. By default schedule.timezone.", "Europe/Berlin"
         ),
     ] = None
+    timeout: Annotated[Duration, about("How long to wait for the server to go on.")] = field(
+        default_factory=lambda: duration("60s")
+    )
+    time_limit: Annotated[Duration, about("How long one sync may take in all.")] = field(
+        default_factory=lambda: duration("2h")
+    )
+    retries: Annotated[Count, about("How often to try again within a run, where that may help.")] = 2
 
     def __post_init__(self) -> None:
         if self.password_command in ("", []):

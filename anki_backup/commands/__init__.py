@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from anki_backup.config import Config
     from anki_backup.model import Backup
     from anki_backup.repository import Repository
+    from anki_backup.sources import Source
 
 
 @dataclass
@@ -77,6 +79,54 @@ class Context:
     def find(self, repository: Repository, text: str) -> Backup:
         """Return the backup that a person means; NotFoundError where there is none."""
         return repository.find(text, self.zone if "@" in text else None)
+
+    def account(self, name: str | None) -> str:
+        """Return the account that a person means: the only one where none is named."""
+        sources = self.config.sources
+        accounts = [known for known, settings in sources.items() if settings.kind == "ankiweb"]
+        if name is not None and self.config.source(name).kind != "ankiweb":
+            raise UsageError(f"{name} is no account, but a {sources[name].kind}: it needs no login")
+        if name is None and len(accounts) != 1:
+            raise UsageError(
+                "which account?" if accounts else "there is no account in the configuration",
+                hint=f"Name one: {', '.join(accounts)}." if accounts else 'Its table has kind = "ankiweb".',
+            )
+        return name or accounts[0]
+
+    def driver(self, name: str, *, rehash: bool = False) -> Source:
+        """Return a configured source, with all that its driver needs; NotFoundError for an unknown one."""
+        from anki_backup import sources
+
+        settings = self.config.source(name)
+        means = sources.Means(
+            mirror=self.root / "mirrors" / name,
+            secrets=self.root / "state" / "secrets",
+            credentials=self.config.credentials,
+            zone=self.config.schedule_of(name).timezone,
+            rehash=rehash,
+            fetching=self._fetching,
+        )
+        return sources.make(name, settings, self.config.run.hot_tries, means)
+
+    @contextmanager
+    def _fetching(self, title: str) -> Iterator[Callable[[int, int], None]]:
+        """Show how many files and bytes there are while they come; how many will come nobody says."""
+        if self.quiet or not terminal.is_terminal(sys.stderr) or os.environ.get("TERM") == "dumb":
+            yield lambda files, size: None
+            return
+        from rich.progress import Progress, SpinnerColumn, TextColumn
+
+        from anki_backup import figures
+
+        columns = SpinnerColumn(), TextColumn("{task.description}", markup=False)
+        with Progress(*columns, console=terminal.console(sys.stderr, self.color), transient=True) as bar:
+            task = bar.add_task(title)
+
+            def tell(files: int, size: int) -> None:
+                told = f"{title}: {figures.counted(files, 'file')}, {figures.size(size)}"
+                bar.update(task, description=told)
+
+            yield tell
 
     def since(self, text: str | None) -> datetime | None:
         """Return what `--since` means: a date, a time, or so long ago (`2d`, `12h`)."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anki_backup import figures, rollback, sources, terminal
+from anki_backup import figures, rollback, terminal
 from anki_backup.commands import Context
 from anki_backup.errors import BusyError, NotFoundError, UsageError
 from anki_backup.gather import Options
@@ -86,13 +86,12 @@ def _target(context: Context, repository: Repository, wanted: str | None, *, und
 
 def _source(context: Context, target: Backup) -> Source:
     try:
-        settings = context.config.source(target.source)
+        return context.driver(target.source)
     except NotFoundError as error:
         raise NotFoundError(
             f"source {target.source} is not configured, so there is nowhere to go back to",
             hint=f"Configure it, or write the backup to a folder: ankibak export {target.id} -o FOLDER/",
         ) from error
-    return sources.make(target.source, settings, context.config.run.hot_tries)
 
 
 def _cool_down(context: Context, repository: Repository, source: str) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from msgspec import to_builtins
 
-from anki_backup import figures, runs, safety, sources, terminal
+from anki_backup import figures, runs, safety, terminal
 from anki_backup.commands import Context
 from anki_backup.config import check_places
 from anki_backup.errors import BusyError, ConfigError, UsageError
@@ -46,7 +46,7 @@ def command(
     check_places(context.config, context.root)
     config = context.config
     options = Options(force, rehash, _seconds(wait), config.run.threads, _progress(context), config.alarms)
-    drivers = [sources.make(name, config.sources[name], config.run.hot_tries) for name in chosen]
+    drivers = [context.driver(name, rehash=rehash) for name in chosen]
     if dry_run:
         from anki_backup import plan
 

@@ -2,8 +2,9 @@
 
 A driver promises:
 
-- `look` costs a few system calls, changes nothing, and returns the state of the
-  files that a capture would read; equal states mean an untouched collection.
+- `look` costs a few system calls and changes nothing, or it asks a server once and
+  fetches what is new; it returns the state of the files that a capture would read.
+  Equal states mean an untouched collection.
 - `capture` gives a file that is one consistent moment of the collection, with
   everything that a WAL holds. The source's own files stay as they are, byte for
   byte, and nothing appears beside them.
@@ -16,6 +17,8 @@ A driver promises:
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -23,7 +26,7 @@ from typing import Any, NamedTuple, Protocol
 from anki_backup.errors import ConfigError, SourceError
 from anki_backup.model import CaptureFacts, SourceRevision
 
-WORDS = {"profile": "anki_backup.sources.profile"}
+WORDS = {"profile": "anki_backup.sources.profile", "ankiweb": "anki_backup.sources.ankiweb"}
 
 READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -61,6 +64,29 @@ class Capture(NamedTuple):
     facts: CaptureFacts
     revision: SourceRevision | None = None
     sync_ms: int | None = None
+    anki_version: str | None = None
+
+
+Fetching = Callable[[str], AbstractContextManager[Callable[[int, int], object]]]
+
+
+class Means(NamedTuple):
+    """What the caller gives a driver to work with; a local source needs nothing of it.
+
+    `mirror` is the folder in which an account is kept current, `secrets` that of host keys,
+    `credentials` systemd's, `zone` that of the people, and `fetching` shows files and
+    bytes while they come.
+    """
+
+    mirror: Path | None = None
+    secrets: Path | None = None
+    credentials: Path | None = None
+    zone: str | None = None
+    rehash: bool = False
+    fetching: Fetching = lambda title: nullcontext(lambda files, count: None)
+
+
+NOTHING = Means()
 
 
 class Source(Protocol):
@@ -68,16 +94,23 @@ class Source(Protocol):
 
     name: str
     media: Path
-    is_live: bool
+    is_live: bool  # these are the files that a person's Anki opens
+    is_ours: bool  # nobody but this program writes them, so equal states mean equal bytes at any age
 
     def look(self) -> Sighting:
-        """Return the state of the collection's files."""
+        """Return the state of the collection's files; those of a mirror are brought up to date before."""
 
     def capture(self, work: Path, wait_s: float) -> Capture:
         """Return one consistent moment; private copies are made in `work`."""
 
+    def doubt(self) -> None:
+        """Hear that a capture was damaged, and throw away what can be had again."""
 
-def make(name: str, settings: Any, tries: int) -> Source:
+    def foresee(self) -> str | None:
+        """Say what a run would find where `look` would already be a part of one, else None."""
+
+
+def make(name: str, settings: Any, tries: int, means: Means = NOTHING) -> Source:
     """Return the source of that name; ConfigError for a kind that has no driver."""
     kind = settings.kind
     if kind not in WORDS:
@@ -85,7 +118,7 @@ def make(name: str, settings: Any, tries: int) -> Source:
         raise ConfigError(
             f"source {name} is of kind {kind!r}, which this program doesn't have", hint=f"It has: {known}."
         )
-    driver: Source = import_module(WORDS[kind]).make(name, settings, tries)
+    driver: Source = import_module(WORDS[kind]).make(name, settings, tries, means)
     return driver
 
 

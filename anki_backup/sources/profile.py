@@ -17,7 +17,7 @@ from typing import Any
 from anki_backup import durable
 from anki_backup.errors import SourceError
 from anki_backup.model import CaptureFacts
-from anki_backup.sources import Capture, FileState, Sighting, open_file
+from anki_backup.sources import Capture, FileState, Means, Sighting, open_file
 
 COLLECTION = "collection.anki2"
 TRIES = 5
@@ -30,6 +30,7 @@ class Profile:
     """The collection at `path` and its media folder."""
 
     is_live = True
+    is_ours = False
 
     def __init__(self, name: str, path: Path, media: Path | None = None, tries: int = TRIES) -> None:
         self.name = name
@@ -54,6 +55,13 @@ class Profile:
         if sighting.hot:
             return self._copy_hot(work, wait_s)
         return Capture(self.collection, False, sighting, self._facts(sighting))
+
+    def doubt(self) -> None:
+        """Do nothing: the files are the person's."""
+
+    def foresee(self) -> str | None:
+        """Return None: to look changes nothing."""
+        return None
 
     def _facts(self, sighting: Sighting) -> CaptureFacts:
         warnings = []
@@ -88,7 +96,7 @@ class Profile:
             time.sleep(PAUSE_S)
 
 
-def make(name: str, settings: Any, tries: int) -> Profile:
+def make(name: str, settings: Any, tries: int, means: Means) -> Profile:
     """Return the source that a `kind = "profile"` table describes."""
     return Profile(name, settings.path, settings.media, tries)
 
