@@ -20,6 +20,7 @@ from anki_backup.collection import Statistics
 from anki_backup.model import file_name_text
 
 NAMES = 10
+RANGES = 256
 WIDTH = 60
 TAG = re.compile(r"<[^<>]*>")
 NOUNS = ("notes", "cards", "decks", "reviews", "media")
@@ -79,10 +80,7 @@ def compare(present: Path, target: Path, now: Statistics, then: Statistics, medi
             decks=named(
                 {deck.id: deck.name for deck in now.decks}, {deck.id: deck.name for deck in then.decks}
             ),
-            reviews=Change(
-                lost=_only(db, "main.revlog", "target.revlog"),
-                regained=_only(db, "target.revlog", "main.revlog"),
-            ),
+            reviews=_reviews(db),
             media=media,
         )
 
@@ -117,6 +115,31 @@ def files(now: Mapping[bytes, object], then: Mapping[bytes, object], *, exact: b
 def _only(db: apsw.Connection, one: str, other: str) -> int:
     query = f"SELECT count() FROM {one} a WHERE NOT EXISTS (SELECT 1 FROM {other} b WHERE b.id = a.id)"
     return int(db.execute(query).get)
+
+
+def _reviews(db: apsw.Connection) -> Change:
+    """Compare the many ids of reviews; ranges whose counts and sums agree are taken for the same."""
+    both = ("main.revlog", "target.revlog")
+    bounds = [db.execute(f"SELECT min(id), max(id) + 1 FROM {table}").fetchone() for table in both]
+    known = [bound for bound in bounds if bound and bound[0] is not None]
+    if not known:
+        return Change()
+    start, end = min(int(low) for low, _ in known), max(int(high) for _, high in known)
+    step = (end - start) // RANGES + 1
+    lost = regained = 0
+    for at in range(start, end, step):
+        within = (at, at + step)
+        sums = [
+            db.execute(f"SELECT count(), sum(id) FROM {table} WHERE id >= ? AND id < ?", within).fetchone()
+            for table in both
+        ]
+        if sums[0] != sums[1]:
+            now, then = (
+                {row for (row,) in db.execute(f"SELECT id FROM {table} WHERE id >= ? AND id < ?", within)}
+                for table in both
+            )
+            lost, regained = lost + len(now - then), regained + len(then - now)
+    return Change(lost=lost, regained=regained)
 
 
 def _differ(db: apsw.Connection, table: str, condition: str) -> int:

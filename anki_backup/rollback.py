@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -87,9 +87,14 @@ def prepare(repository: Repository, source: Source, wish: Wish, *, dry: bool = F
         files = repository.media(wish.target.id)
         repository.restore_collection(wish.target.id, path)
         staging.mark_schema(path)
-        then = _prove(repository, wish.target, path, files)
         driver = reader(repository.root, source)
-        changes, unreadable = _compare(place, driver, Path(folder), path, then, files, exact=wish.exact_media)
+        with ThreadPoolExecutor(1) as pool:
+            whole = pool.submit(collection.check, path, thorough=True)
+            then = _read(wish.target, path, files, whole)
+            changes, unreadable = _compare(
+                place, driver, Path(folder), path, then, files, exact=wish.exact_media
+            )
+            _whole(wish.target, whole)
         yield Prepared(wish, place, path, files, changes, unreadable)
 
 
@@ -170,26 +175,33 @@ def undoing(repository: Repository, source: str | None) -> Backup:
     return repository.find(last["safety"])
 
 
-def _prove(repository: Repository, target: Backup, path: Path, files: list[MediaFile]) -> Statistics:
-    """See that the collection opens, is whole, and has in it what its manifest says; DamageError if not."""
-    section = content.media_section(medialist.named(files))
+def _read(target: Backup, path: Path, files: list[MediaFile], whole: Future[int]) -> Statistics:
+    """See that the collection has in it what its manifest says, while SQLite checks the `whole` of it."""
     try:
-        with ThreadPoolExecutor(1) as pool:
-            hashed = pool.submit(content.content_hash, path, section)
-            collection.check(path, thorough=True)
-            statistics = collection.statistics(path)
-            found = hashed.result()
+        statistics = collection.statistics(path)
+        found = content.content_hash(path, content.media_section(medialist.named(files)))
     except SourceError as error:
-        raise DamageError(
-            f"backup {target.id} does not open: {error.message}", hint="See what else is: ankibak verify"
-        ) from error
+        _whole(target, whole)  # what that finds is told first
+        raise _unfit(target, error.message) from error
     same = found == target.content_hash or not target.content_hash.startswith(f"{content.VERSION}:")
     if not same or statistics.stats != target.stats:
-        raise DamageError(
-            f"backup {target.id} holds something else than its manifest says",
-            hint="Choose another one, and see what else is damaged: ankibak verify --read-data",
-        )
+        _whole(target, whole)
+        raise _unfit(target, "it holds something else than its manifest says")
     return statistics
+
+
+def _whole(target: Backup, checked: Future[int]) -> None:
+    try:
+        checked.result()
+    except SourceError as error:
+        raise _unfit(target, error.message) from error
+
+
+def _unfit(target: Backup, why: str) -> DamageError:
+    return DamageError(
+        f"backup {target.id} is not fit to go back to: {why}",
+        hint="Choose another one, and see what else is damaged: ankibak verify --read-data",
+    )
 
 
 def _compare(
