@@ -17,6 +17,7 @@ from tests.benchmarks.measure import middle
 HOUR_BYTES = 24_000
 MEMORY_BYTES = 200_000_000
 LIST_S = 0.25
+ROLLBACK_S = 3.0
 
 Raw = Mapping[str, Any]
 Repeats = Mapping[str, Sequence[Mapping[str, float]]]
@@ -144,6 +145,12 @@ def _listing(figures: Raw) -> Iterator[Result]:
     yield {"ankibak": seconds(taken)}, f"{seconds(taken)}, {imports}", taken <= LIST_S and not heavy
 
 
+def _rollback(figures: Raw) -> Iterator[Result]:
+    for state in ("backed up", "studied since"):
+        taken = middle(figures["programs"][state])
+        yield {"ankibak": seconds(taken)}, seconds(taken), taken <= ROLLBACK_S
+
+
 JUDGES: list[tuple[str, Callable[[Raw], Iterator[Result]], list[tuple[str, str]]]] = [
     (
         "hours",
@@ -186,4 +193,9 @@ JUDGES: list[tuple[str, Callable[[Raw], Iterator[Result]], list[tuple[str, str]]
         ],
     ),
     ("listing", _listing, [("`list`, newest 50 of a long history", "≤ 0.25 s, imports nothing heavy")]),
+    (
+        "rollback",
+        _rollback,
+        [("`rollback`, what is there was backed up", "≤ 3 s"), ("`rollback`, studied since", "≤ 3 s")],
+    ),
 ]

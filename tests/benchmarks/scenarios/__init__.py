@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.benchmarks.inputs import Site
-from tests.benchmarks.scenarios import export, first, hours, listing, media, memory, untouched
+from tests.benchmarks.scenarios import export, first, hours, listing, media, memory, rollback, untouched
 
 Figures = dict[str, Any]
 
@@ -22,5 +22,6 @@ SCENARIOS: dict[str, Callable[[Site], Figures]] = {
     "listing": listing.measure,
     "media": media.measure,
     "memory": memory.measure,
+    "rollback": rollback.measure,
     "export": export.measure,
 }
