@@ -57,6 +57,8 @@ COMMON_MASK = range(1, 8)
 DECK_MASK = {"usn", "mod", "newToday", "revToday", "lrnToday", "timeToday", "collapsed", "browserCollapsed"}
 
 Encode = Callable[[bytes], bytes]
+Layout = tuple[tuple[str, Encode | None], ...]
+Value = tuple[str, bytes]
 
 
 def content_hash(path: Path, media: str) -> str:
@@ -115,49 +117,50 @@ def _large(path: Path, table: str) -> str:
 def _small(path: Path, tables: set[str]) -> dict[str, str]:
     """Hash the tables of settings, those that this schema has."""
     with collection.connect(path) as db:
-        legacy = (collection.schema(db) or 0) < 15
-        columns: dict[str, tuple[tuple[str, Encode | None], ...]] = {
-            "col": (
-                ("crt", None),
-                ("ver", None),
-                ("conf", _conf),
-                ("models", _listed({"usn"})),
-                ("decks", _listed(DECK_MASK)),
-                ("dconf", _listed({"usn"})),
-                ("tags", _names),
-            ),
-            "config": (("key", None), ("val", _value)),
-            "deck_config": (
-                ("id", None),
-                ("name", None),
-                ("mtime_secs", None),
-                ("config", _deck_options if legacy else _message),
-            ),
-            "notetypes": (("id", None), ("name", None), ("mtime_secs", None), ("config", _message)),
-            "fields": (("ntid", None), ("ord", None), ("name", None), ("config", _message)),
-            "templates": (("ntid", None), ("ord", None), ("name", None), ("config", _message)),
-            "decks": (("id", None), ("name", None), ("common", _common), ("kind", None)),
-            "tags": (("tag", None),),
-        }
+        columns = layouts(collection.schema(db) or 0)
         return {
-            table: _digest(_rows(db, table, layout)) for table, layout in columns.items() if table in tables
+            table: _digest(encoded_row(values, layout) for values in raw_rows(db, table, layout))
+            for table, layout in columns.items()
+            if table in tables
         }
 
 
-def _rows(db: apsw.Connection, table: str, layout: tuple[tuple[str, Encode | None], ...]) -> Iterator[bytes]:
-    """Yield the encoded rows of a small table, without the config keys that are no settings."""
+def layouts(schema: int) -> dict[str, Layout]:
+    """Return for each small table the columns that count, in their order, and how each is encoded."""
+    return {
+        "col": (("crt", None), ("ver", None), *((column, _members_of(column)) for column in MEMBERS)),
+        "config": (("key", None), ("val", _value)),
+        "deck_config": (
+            ("id", None),
+            ("name", None),
+            ("mtime_secs", None),
+            ("config", _deck_options if schema < 15 else _message),
+        ),
+        "notetypes": (("id", None), ("name", None), ("mtime_secs", None), ("config", _message)),
+        "fields": (("ntid", None), ("ord", None), ("name", None), ("config", _message)),
+        "templates": (("ntid", None), ("ord", None), ("name", None), ("config", _message)),
+        "decks": (("id", None), ("name", None), ("common", _common), ("kind", None)),
+        "tags": (("tag", None),),
+    }
+
+
+def raw_rows(db: apsw.Connection, table: str, layout: Layout) -> Iterator[list[Value]]:
+    """Yield the rows of a small table, each value with its type, without config keys that are no settings."""
     wanted = ",".join(f"typeof({name}),CAST({name} AS BLOB)" for name, _ in layout)
     for row in db.execute(f"SELECT {wanted} FROM {table}"):
         values = [
             (str(kind), bytes(cast(bytes, content or b"")))
             for kind, content in zip(row[::2], row[1::2], strict=True)
         ]
-        if table == "config" and WINDOWS.fullmatch(values[0][1]):
-            continue
-        yield b"".join(
-            _encoded(kind, content, encode)
-            for (kind, content), (_, encode) in zip(values, layout, strict=True)
-        )
+        if table != "config" or not WINDOWS.fullmatch(values[0][1]):
+            yield values
+
+
+def encoded_row(values: Iterable[Value], layout: Layout) -> bytes:
+    """Return what is hashed of a row."""
+    return b"".join(
+        _encoded(kind, content, encode) for (kind, content), (_, encode) in zip(values, layout, strict=True)
+    )
 
 
 def _encoded(kind: str, content: bytes, encode: Encode | None) -> bytes:
@@ -198,24 +201,24 @@ def _deck_options(content: bytes) -> bytes:
     return canonical.json_item(_without(_object(content), {"usn"}), nulls=False)
 
 
-def _conf(content: bytes) -> bytes:
-    settings = _object(content)
-    windows = {key for key in settings if WINDOWS.fullmatch(key.encode("utf-8", "replace"))}
-    return canonical.json_item(_without(settings, windows))
-
-
-def _listed(mask: set[str]) -> Encode:
-    """Return what encodes a JSON object of objects (models, decks, options), each without `mask`."""
+def _members_of(column: str) -> Encode:
+    """Return what encodes a JSON column of `col`."""
 
     def encode(content: bytes) -> bytes:
-        things = {key: _without(thing, mask) for key, thing in _object(content).items()}
-        return canonical.json_item(things, nulls=False)
+        return canonical.json_item(MEMBERS[column](content), nulls=column in NULLS_COUNT)
 
     return encode
 
 
-def _names(content: bytes) -> bytes:
-    return canonical.json_item(dict.fromkeys(_object(content)))
+def _conf(content: bytes) -> dict[str, Any]:
+    settings = _object(content)
+    windows = {key for key in settings if WINDOWS.fullmatch(key.encode("utf-8", "replace"))}
+    return cast(dict[str, Any], _without(settings, windows))
+
+
+def _listed(mask: set[str]) -> Callable[[bytes], dict[str, Any]]:
+    """Return what reads a JSON object of objects (models, decks, options), each without `mask`."""
+    return lambda content: {key: _without(thing, mask) for key, thing in _object(content).items()}
 
 
 def _object(content: bytes) -> dict[str, Any]:
@@ -229,3 +232,14 @@ def _without(thing: Any, mask: set[str]) -> Any:
     if not isinstance(thing, dict):
         return thing
     return {key: value for key, value in thing.items() if key not in mask}
+
+
+# The JSON columns of `col`, up to schema 14: what counts of each as an object, or Unparsable.
+MEMBERS: dict[str, Callable[[bytes], dict[str, Any]]] = {
+    "conf": _conf,
+    "models": _listed({"usn"}),
+    "decks": _listed(DECK_MASK),
+    "dconf": _listed({"usn"}),
+    "tags": lambda content: dict.fromkeys(_object(content)),
+}
+NULLS_COUNT = {"conf", "tags"}
