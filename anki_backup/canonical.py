@@ -78,7 +78,7 @@ def message_item(data: bytes, masked: Collection[int] = ()) -> bytes:
     without nulls, and left out when nothing remains.
     """
     fields = []
-    for number, wire_type, content in sorted(_fields(data), key=lambda field: field[0]):
+    for number, wire_type, content in sorted(split(data), key=lambda field: field[0]):
         if number not in masked:
             encoded = _other(content) if (number, wire_type) == (OTHER, 2) else None
             if encoded is None:
@@ -97,7 +97,7 @@ def _other(content: bytes) -> bytes | None:
         return None
 
 
-def _fields(data: bytes) -> list[tuple[int, int, bytes]]:
+def split(data: bytes) -> list[tuple[int, int, bytes]]:
     """Split a message into (number, wire type, content); a varint's content is 8 bytes."""
     # https://protobuf.dev/programming-guides/encoding/
     found: list[tuple[int, int, bytes]] = []

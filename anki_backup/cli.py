@@ -37,6 +37,7 @@ COMMANDS = {
     "runs": "List runs: created, skipped, failed, interrupted",
     "acknowledge": "End an alarm: the shrink was meant",
     "import": "Adopt backups made by Anki, at their own dates",
+    "diff": "Show what changed from one backup to another",
     "verify": "Check backups for damage; changes nothing",
     "pin": "Keep a backup for ever",
     "unpin": "Let retention decide on a backup again",

@@ -38,7 +38,7 @@ SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 PRIORITY = {"error": 3, "warning": 4, "info": 6, "debug": 7}
 PREFIX = {"error": "ankibak: ", "warning": "warning: "}
 STYLE = {"error": "bold red", "warning": "yellow"}
-ANSI = {"red": "31", "yellow": "33", "cyan": "36", "dim": "2", "bold": "1", "bold red": "1;31"}
+ANSI = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "dim": "2", "bold": "1", "bold red": "1;31"}
 WIDEST = 300
 
 
