@@ -1,6 +1,6 @@
 """The words, the global options, and the one place where an error meets a person.
 
-A new command is a file in `commands` and a word here. Its module is imported only
+A new command is a file in `commands` and a word there. Its module is imported only
 when the word is typed, so `list` never pays for what `serve` needs.
 """
 
@@ -24,32 +24,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
-from anki_backup import __version__, signals, terminal
-from anki_backup.commands import Context
+from anki_backup import __version__, completion, signals, terminal
+from anki_backup.commands import COMMANDS, Context
 from anki_backup.errors import AnkibakError, StorageError, Terminated, UsageError
 from anki_backup.terminal import Color, LogFormat
 
-COMMANDS = {
-    "run": "Back up every source that changed",
-    "status": "Say whether the cards are safe",
-    "list": "List backups, newest first",
-    "show": "Show one backup: figures, decks, metadata",
-    "runs": "List runs: created, skipped, failed, interrupted",
-    "acknowledge": "End an alarm: the shrink was meant",
-    "import": "Adopt backups made by Anki, at their own dates",
-    "diff": "Show what changed from one backup to another",
-    "verify": "Check backups for damage; changes nothing",
-    "pin": "Keep a backup for ever",
-    "unpin": "Let retention decide on a backup again",
-    "rollback": "Make a backup the active state, or undo that",
-    "export": "Write a backup to a file or folder",
-    "login": "Exchange an account's password for a key",
-    "logout": "Forget an account's key",
-    "catalog": "Rebuild the index of backups from their files",
-    "schedule": "Install, show or remove systemd units",
-    "config": "Show or check the configuration",
-    "demo": "Try everything out on a collection made for it",
-}
 HELP = ["-h", "--help"]
 INTERRUPTED = 130
 DIGITS = 18
@@ -129,6 +108,8 @@ class Words(TyperGroup):
         app.info.name, app.rich_markup_mode = word, self.rich_markup_mode
         command: Any = get_group(app) if hasattr(module, "app") else get_command(app)
         _take_global_options(command, self.params)
+        if completion.VARIABLE in os.environ:
+            completion.attach(command)
         return command
 
 
@@ -140,7 +121,7 @@ def _invoke(argv: list[str], context: Context) -> int:
     app.callback(invoke_without_command=True)(_start)
     root = get_command(app)
     _take_global_options(root, [])
-    if "_ANKIBAK_COMPLETE" in os.environ:
+    if completion.VARIABLE in os.environ:
         root.main(argv, "ankibak")
     with root.make_context("ankibak", argv, obj=context) as ctx:
         result = root.invoke(ctx)

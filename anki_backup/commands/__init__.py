@@ -1,7 +1,8 @@
 """One file per subcommand; what they all are given is the `Context`.
 
 A command's file has the name of the word that a person types, and holds
-`command`, a function, or `app`, a `typer.Typer` with words of its own.
+`command`, a function, or `app`, a `typer.Typer` with words of its own. The word
+stands in `COMMANDS`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,29 @@ if TYPE_CHECKING:
     from anki_backup.model import Backup
     from anki_backup.repository import Repository
     from anki_backup.sources import Source
+
+# The words, in the order of the page of all commands, each with its line there.
+COMMANDS = {
+    "run": "Back up every source that changed",
+    "status": "Say whether the cards are safe",
+    "list": "List backups, newest first",
+    "show": "Show one backup: figures, decks, metadata",
+    "runs": "List runs: created, skipped, failed, interrupted",
+    "acknowledge": "End an alarm: the shrink was meant",
+    "import": "Adopt backups made by Anki, at their own dates",
+    "diff": "Show what changed from one backup to another",
+    "verify": "Check backups for damage; changes nothing",
+    "pin": "Keep a backup for ever",
+    "unpin": "Let retention decide on a backup again",
+    "rollback": "Make a backup the active state, or undo that",
+    "export": "Write a backup to a file or folder",
+    "login": "Exchange an account's password for a key",
+    "logout": "Forget an account's key",
+    "catalog": "Rebuild the index of backups from their files",
+    "schedule": "Install, show or remove systemd units",
+    "config": "Show or check the configuration",
+    "demo": "Try everything out on a collection made for it",
+}
 
 
 @dataclass
