@@ -10,7 +10,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup test faults mutants bench demo lint types format clean
+.PHONY: help setup test faults mutants bench demo lint types man format clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -41,6 +41,9 @@ lint: .venv/ready ## look for what ruff finds wrong
 
 types: .venv/ready ## check the types
 	$(BIN)/mypy
+
+man: .venv/ready ## write the manual pages from the commands
+	$(BIN)/python docs/manual.py
 
 format: .venv/ready ## let ruff mend what it can
 	$(BIN)/ruff format .
@@ -92,5 +95,5 @@ endef
 
 .venv/tools: .venv/ready
 	@$(apt)
-	need strace:strace zstd:zstd sqlite3:sqlite3 git:git mkfs.xfs:xfsprogs
+	need strace:strace zstd:zstd sqlite3:sqlite3 git:git mkfs.xfs:xfsprogs man:man-db
 	touch $@
