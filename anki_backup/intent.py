@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from msgspec import Struct, field
 
@@ -27,8 +28,9 @@ class Put(Struct, frozen=True):
 
 
 class Intent(Struct, frozen=True, kw_only=True):
-    """What is to become what."""
+    """What is to become what: a whole backup, or (`putback`) what is there with notes of one in it."""
 
+    kind: Literal["rollback", "putback"] = "rollback"
     source: str
     before: str | None = field(name="from", default=None)
     to: str

@@ -8,6 +8,7 @@ there, then lets `swap` put the prepared collection in its place.
 from __future__ import annotations
 
 import os
+import pwd
 import tempfile
 import time
 from collections.abc import Iterator
@@ -146,11 +147,20 @@ def perform(repository: Repository, source: Source, prepared: Prepared, options:
             raise
         settled = swap.settle(repository.root, is_held=True)
         assert settled is not None and settled.ending == "done", "what was committed is finished"
-        _look_again(ready)
+        look_again(ready)
         if place.live:
             _follow(repository, source.name, wish.target)
         repository.index()
     return Done(settled, warnings)
+
+
+def who() -> str:
+    """Return who does it, for the record: the user and the machine."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    return f"{name}@{os.uname().nodename}"
 
 
 def cooldown(repository: Repository, source: str, least: timedelta, now: datetime) -> timedelta:
@@ -270,7 +280,7 @@ def _make_active(repository: Repository, place: Place) -> None:
         os.symlink(".", place.collection.with_name("User 1"))
 
 
-def _look_again(intent: Intent) -> None:
+def look_again(intent: Intent) -> None:
     """Compare what lies there now with what was proven, and see that nothing lies beside it."""
     beside = [side for side in swap.SIDE if os.path.lexists(f"{intent.place}{side}")]
     if beside or chains.digest_of(intent.place) != intent.sha256:

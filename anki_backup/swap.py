@@ -95,7 +95,8 @@ def _settle(root: Path, intent: Intent) -> Settled:
         ending: Ending = "done" if _is_committed(intent) else "reversed"
         if ending == "done":
             _finish(intent)
-            pointer.put(root, intent.source, intent.to)
+            if intent.kind == "rollback":  # else it is no backup yet
+                pointer.put(root, intent.source, intent.to)
         else:
             _reverse(intent)
         fields = {
@@ -104,7 +105,7 @@ def _settle(root: Path, intent: Intent) -> Settled:
             **{name: getattr(intent, name) for name in ("to", "safety", "newest", "live", "pushed", "undo")},
             **{name: getattr(intent, name) for name in ("who", "started_at", "kept")},
         }
-        told = events.append(log, "rollback", now(), **fields, outcome=ending), ending
+        told = events.append(log, intent.kind, now(), **fields, outcome=ending), ending
     _clear(intent)
     with durable.storing(document(root)):
         document(root).unlink(missing_ok=True)
@@ -116,7 +117,7 @@ def _told(log: Path, intent: Intent) -> tuple[int, Ending] | None:
     """Return the event that tells of an intent, if a crash came after it."""
     began = intent.started_at.isoformat().replace("+00:00", "Z")
     for event in reversed(events.newest(log)):
-        if event["event"] == "rollback" and event.get("started_at") == began:
+        if event["event"] == intent.kind and event.get("started_at") == began:
             return int(event["n"]), event["outcome"]
     return None
 

@@ -17,14 +17,14 @@ from tests.conftest import ROOT
 # A room imports only rooms written before it; a new room joins in the commit that makes it.
 ROOMS = """
     errors figures model values settings keys document environment config calendars durable locks
-    deltas pages moved retention secrets credentials hostkeys library answers mirror device parts
+    deltas pages moved retention secrets credentials hostkeys library grafts answers mirror device parts
     zips frames pieces filenames bundle packages archives words scratch
   | header objects chains walk media medialist canonical messages collection pictures content things
     rows differences compare events catalog replay history overview lookup baseline deposit pointer
-    hold intent swap repository contents verify safety losses
+    hold intent swap repository contents verify safety losses regain
   | sources formats vaults notifiers
   | gather marks attempt alarms runs sides plan candidates enclosed past adopt singles places
-    staging rollback proof units rehearsal
+    staging rollback putback proof units rehearsal
   | signals terminal marked web commands completion cli
 """
 LINES = [line.split() for line in ROOMS.split("|")]
@@ -34,7 +34,13 @@ DRIVERS = LINES[2]
 # Their modules are of one shape and don't know each other; they share through `__init__`.
 ONE_SHAPE = {*DRIVERS, "commands"}
 # The only modules that may import `anki`: it takes 170 ms and ties us to its versions.
-MAY_IMPORT_ANKI = {"anki_backup.device", "anki_backup.library", "anki_backup.parts", "anki_backup.rehearsal"}
+MAY_IMPORT_ANKI = {
+    "anki_backup.device",
+    "anki_backup.grafts",
+    "anki_backup.library",
+    "anki_backup.parts",
+    "anki_backup.rehearsal",
+}
 # Never loaded to list backups.
 HEAVY = set(
     "anki rich "

@@ -44,6 +44,7 @@ COMMANDS = {
     "export": "Write a backup to a file or folder",
     "login": "Exchange an account's password for a key",
     "logout": "Forget an account's key",
+    "restore-notes": "Put notes of a backup back into a profile",
     "catalog": "Rebuild the index of backups from their files",
     "schedule": "Install, show or remove systemd units",
     "config": "Show or check the configuration",

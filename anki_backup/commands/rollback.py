@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import sys
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -46,7 +45,7 @@ def command(
     source = _source(context, target)
     if not (undo or dry_run):
         _cool_down(context, repository, source.name)
-    wish = Wish(target, who(), exact_media, undo)
+    wish = Wish(target, rollback.who(), exact_media, undo)
     with rollback.prepare(repository, source, wish, dry=dry_run) as prepared:
         if dry_run:
             _print_plan(context, prepared, as_json=as_json)
@@ -59,15 +58,6 @@ def command(
     for warning in done.warnings:
         context.warn(warning)
     _print(context, done, as_json=as_json)
-
-
-def who() -> str:
-    """Return who does it, for the record: the user and the machine."""
-    try:
-        name = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        name = str(os.getuid())
-    return f"{name}@{os.uname().nodename}"
 
 
 def _target(context: Context, repository: Repository, wanted: str | None, *, undo: bool) -> Backup:
