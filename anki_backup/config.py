@@ -18,6 +18,7 @@ from anki_backup.document import Document
 from anki_backup.environment import overlay
 from anki_backup.errors import ConfigError, NotFoundError
 from anki_backup.keys import NAME, SHORT, Key, inner, is_secret, keys, known
+from anki_backup.listeners import Hooks
 from anki_backup.model import SOURCE_PATTERN
 from anki_backup.settings import (
     DEFAULT_SCHEDULE,
@@ -62,6 +63,10 @@ class Config(Settings, frozen=True, kw_only=True):
     def schedule_of(self, name: str) -> Schedule:
         """Return when a source is backed up: its own schedule over the general one."""
         return (self.source(name).schedule or Schedule()).over(self.schedule)
+
+    def hooks_of(self, name: str) -> Hooks:
+        """Return the programs that are run around a backup of a source: its own over the general ones."""
+        return (self.source(name).hooks or Hooks()).over(self.hooks)
 
     def retention_of(self, name: str) -> Retention | None:
         """Return the rules for a source's backups, configured or not; None is the default policy."""
@@ -156,6 +161,11 @@ class _Reader:
             security=settings.security,
             run=settings.run,
             alarms=settings.alarms,
+            hooks=settings.hooks,
+            notify=settings.notify,
+            ping=settings.ping,
+            apprise=settings.apprise,
+            metrics=settings.metrics,
             sources={name: self._source(name, table) for name, table in self.tables["sources"].items()},
             file=self.document.file,
             credentials=Path(self.credentials) if self.credentials else None,
@@ -177,10 +187,12 @@ class _Reader:
 
     def _guard(self, sources: dict[str, Any]) -> None:
         """Refuse a secret in a file that others can read, even if the environment overrides it."""
-        for name, table in sources.items() if self.document.exposed else ():
-            for key in filter(is_secret, table if isinstance(table, dict) else ()):
+        tables = {("sources", name): table for name, table in sources.items()}
+        tables |= {(name, ""): table for name, table in self.tables.items() if name != "sources"}
+        for path, table in tables.items() if self.document.exposed else ():
+            for key in (key for key in (table if isinstance(table, dict) else ()) if is_secret(path, key)):
                 self._refuse(
-                    ("sources", name, key),
+                    (*filter(None, path), key),
                     "is a secret, in a file that others can read",
                     hint=f"Type: chmod 600 '{self.document.file}'",
                 )

@@ -55,6 +55,18 @@ class ClockError(AnkibakError):
     code, exit_code = "clock", 7
 
 
+class HookError(AnkibakError):
+    """A program of the user's that belongs to a run failed; before the run, that means not to begin."""
+
+    code, exit_code = "hook", 7
+
+
+class NotifierError(AnkibakError):
+    """Somebody could not be told."""
+
+    code, exit_code = "notifier", 3
+
+
 class EmptiedError(AnkibakError):
     """The account is empty; whether it had been backed up with cards in it decides if that is an alarm."""
 

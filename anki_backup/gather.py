@@ -33,6 +33,7 @@ class Options(NamedTuple):
     origin: Origin = "run"
     cache: str | None = None
     mark: Mark | None = None
+    before: Callable[[], object] = lambda: None
 
 
 class Media(NamedTuple):

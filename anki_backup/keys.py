@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec import NODEFAULT, Meta, Struct, structs
 
-from anki_backup.settings import KINDS, Settings, Table
-from anki_backup.values import Secret, Text, alternatives
+from anki_backup.settings import KINDS, Settings
+from anki_backup.values import Secret, Table, Text, alternatives
 
 # Stands in a path for the name of a source.
 NAME = "<name>"
@@ -84,7 +84,14 @@ def keys() -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def is_secret(name: str) -> bool:
-    """Whether sources of some kind have a secret of this name."""
-    found = [known(kind)[name].type for kind in KINDS.values() if name in known(kind)]
+def is_secret(path: tuple[str, ...], name: str) -> bool:
+    """Whether the table at `path` has a secret of this name; of sources, those of some kind."""
+    tables = (
+        list(KINDS.values())
+        if path[0] == "sources"
+        else [inner(known(Settings)[path[0]].type)]
+        if path[0] in known(Settings)
+        else []
+    )
+    found = [known(table)[name].type for table in tables if table and name in known(table)]
     return any(Secret in alternatives(kind) for kind in found)

@@ -65,6 +65,14 @@ def look(history: History, sources: Iterable[str] = ()) -> Overview:
     return found or _by_files(history, set(sources))
 
 
+def news(history: History, catalog: Catalog) -> Replay:
+    """Return what the event log holds that the catalog has not seen."""
+    replay = Replay()
+    for line in history.news(catalog.mark("offset"), catalog.mark("n")):
+        replay.apply(line)
+    return replay
+
+
 def _by_catalog(history: History, catalog: Catalog, sources: set[str]) -> Overview | None:
     """Return the figures as the catalog has them; None if it doesn't know every backup there is."""
     ids = set(history.ids())

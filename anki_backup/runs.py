@@ -54,6 +54,7 @@ def back_up_held(repository: Repository, source: Source, options: Options) -> Re
     late = _judged(repository, options)
     try:
         number = repository.record("run_started", source=source.name)
+        options.before()
         attempt = Attempt(repository, source, options)
         backup = attempt.go()
         result = Result(run, backup, tuple(attempt.warnings), attempt.incomplete, alarmed=late)

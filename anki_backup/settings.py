@@ -8,11 +8,12 @@ file, `config show` and the tests of the documentation are made by walking them
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
-from msgspec import Meta, Struct, field
+from msgspec import field
 
+from anki_backup.listeners import AppriseService, Hooks, Metrics, Notify, PingService
 from anki_backup.values import (
     Count,
     Cron,
@@ -22,20 +23,13 @@ from anki_backup.values import (
     Many,
     Percent,
     Secret,
+    Table,
     Text,
     Tries,
     Zone,
+    about,
     duration,
 )
-
-
-def about(description: str, example: Any = None) -> Meta:
-    """Return what is said of a key: one line, and an example where the default is none."""
-    return Meta(description=description, examples=None if example is None else [example])
-
-
-class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file; unknown keys are errors."""
 
 
 class Storage(Table, frozen=True, kw_only=True):
@@ -162,6 +156,9 @@ class SourceSettings(Table, frozen=True, kw_only=True, tag_field="kind"):
     retention: Annotated[
         Retention | None, about("Its own rules, in place of the general ones.", "{ daily = 14 }")
     ] = None
+    hooks: Annotated[
+        Hooks | None, about("Its own programs, over [hooks].", '{ before = ["/usr/local/bin/wake-nas"] }')
+    ] = None
 
 
 class ProfileSource(SourceSettings, frozen=True, kw_only=True, tag="profile"):
@@ -245,4 +242,9 @@ class Settings(Table, frozen=True, kw_only=True):
     security: Security = field(default_factory=Security)
     run: RunSettings = field(default_factory=RunSettings)
     alarms: Alarms = field(default_factory=Alarms)
+    hooks: Hooks = field(default_factory=Hooks)
+    notify: Notify = field(default_factory=Notify)
+    ping: PingService = field(default_factory=PingService)
+    apprise: AppriseService = field(default_factory=AppriseService)
+    metrics: Metrics = field(default_factory=Metrics)
     sources: dict[str, Source] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from msgspec import Meta, ValidationError, convert
+from msgspec import Meta, Struct, ValidationError, convert
 
 REDACTED = "********"
 UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
@@ -35,6 +35,15 @@ Many = Annotated[int, Meta(ge=0, title="a whole number, 0 or more")]
 Percent = Annotated[int, Meta(ge=1, le=100, title="a whole number from 1 to 100")]
 Days = Annotated[int, Meta(ge=1, le=MOST_DAYS, title="a whole number of days, 1 or more")]
 Keep = Annotated[int, Meta(ge=0, title="a whole number, 0 or more")] | Literal["all"]
+
+
+def about(description: str, example: Any = None) -> Meta:
+    """Return what is said of a key: one line, and an example where the default is none."""
+    return Meta(description=description, examples=None if example is None else [example])
+
+
+class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the configuration; unknown keys are errors."""
 
 
 class Duration(timedelta):

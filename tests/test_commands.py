@@ -56,7 +56,8 @@ def add(repository: Repository, source: str, created: datetime, cards: int | Non
     decks = [DeckStats(id=1, name="Default", cards=0), DeckStats(id=2, name=EVIL, cards=3)]
     repository.commit(manifest, decks)
     run = {"source": source, "started_at": created.isoformat(), "duration_ms": 7, "stored_bytes": 9}
-    repository.record("run", run=sequence, outcome="created", backup=name, **run)
+    number = repository.record("run_started", source=source)
+    repository.record("run", run=number, outcome="created", backup=name, **run)
     return name
 
 
@@ -72,7 +73,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         alarm = {"kind": "notes", "before": 9, "after": 2, "since": FIRST.isoformat()}
         repository.record("alarm", backup=ids[-1], alarm=alarm)
         failed = {"outcome": "failed", "error": {"code": "source", "message": "gone\x1b", "hint": None}}
-        repository.record("run", run=99, source="work", started_at=FIRST.isoformat(), **failed)
+        repository.record("run", run=9999, source="work", started_at=FIRST.isoformat(), **failed)
     return path
 
 

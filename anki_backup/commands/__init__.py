@@ -45,6 +45,7 @@ COMMANDS = {
     "login": "Exchange an account's password for a key",
     "logout": "Forget an account's key",
     "restore-notes": "Put notes of a backup back into a profile",
+    "notify": "Test who is told when something happens",
     "catalog": "Rebuild the index of backups from their files",
     "schedule": "Install, show or remove systemd units",
     "config": "Show or check the configuration",

@@ -121,6 +121,9 @@ def _shown(key: Key) -> str:
 
 
 def _assignment(name: str, value: Any) -> str:
+    if isinstance(value, list):  # in one line, so that it can be commented out
+        words = (tomli_w.dumps({"a": word}).strip().removeprefix("a = ") for word in value)
+        return f"{name} = [{', '.join(words)}]"
     return tomli_w.dumps({name: value}).strip()
 
 

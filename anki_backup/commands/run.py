@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from msgspec import to_builtins
 
-from anki_backup import figures, runs, safety, terminal
+from anki_backup import figures, safety, terminal, watch
 from anki_backup.commands import Context
 from anki_backup.config import check_places
 from anki_backup.errors import BusyError, ConfigError, UsageError
@@ -53,7 +53,7 @@ def command(
         results = [plan.plan(context.root, driver, options) for driver in drivers]
     else:
         repository = _repository(context)
-        results = [_run(repository, driver, options) for driver in drivers]
+        results = [_run(context, repository, driver, options) for driver in drivers]
     for result in results:
         _tell(context, result)
     _print(context, results, as_json=as_json)
@@ -104,10 +104,10 @@ def _repository(context: Context) -> Repository:
     return repository
 
 
-def _run(repository: Repository, source: Source, options: Options) -> Result:
+def _run(context: Context, repository: Repository, source: Source, options: Options) -> Result:
     """Back up one source; that another process is busy stops only this one."""
     try:
-        return runs.back_up(repository, source, options)
+        return watch.back_up(repository, source, options, context.config, context.say)
     except BusyError as error:
         told = RunError(code=error.code, message=error.message, hint=error.hint)
         run = Run(source=source.name, started_at=datetime.now(UTC), outcome="failed", error=told)
