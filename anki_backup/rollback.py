@@ -12,7 +12,7 @@ import pwd
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,10 +20,9 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from anki_backup import chains, collection, content, durable, losses, media, medialist, staging, swap
+from anki_backup import chains, collection, durable, media, preview, staging, swap
 from anki_backup import intent as intents
 from anki_backup.baseline import Baseline
-from anki_backup.collection import Statistics
 from anki_backup.errors import BusyError, DamageError, NotFoundError, SourceError
 from anki_backup.gather import Options
 from anki_backup.hold import held, merge
@@ -88,14 +87,16 @@ def prepare(repository: Repository, source: Source, wish: Wish, *, dry: bool = F
         files = repository.media(wish.target.id)
         repository.restore_collection(wish.target.id, path)
         staging.mark_schema(path)
-        driver = reader(repository.root, source)
         with ThreadPoolExecutor(1) as pool:
             whole = pool.submit(collection.check, path, thorough=True)
-            then = _read(wish.target, path, files, whole)
-            changes, unreadable = _compare(
-                place, driver, Path(folder), path, then, files, exact=wish.exact_media
-            )
-            _whole(wish.target, whole)
+            then = preview.read(wish.target, path, files, whole)
+            changes = unreadable = None
+            try:
+                if present := _present(repository, source, place, wish, Path(folder)):
+                    changes = preview.compare(present, path, then, files, exact=wish.exact_media)
+            except SourceError as error:
+                unreadable = error.message
+            preview.whole(wish.target, whole)
         yield Prepared(wish, place, path, files, changes, unreadable)
 
 
@@ -118,7 +119,8 @@ def perform(repository: Repository, source: Source, prepared: Prepared, options:
         safety = _safety(repository, source, prepared, options, warnings)
         if safety and place.collection.exists() and reader(repository.root, source).look().hot:
             merge(place.collection)
-        before = {file.name: file for file in repository.media(safety.id)} if safety else {}
+        is_copied = place.collection.exists()  # else the safety backup is of the account
+        before = {file.name: file for file in repository.media(safety.id)} if safety and is_copied else {}
         newest = next(iter(repository.backups(source.name, limit=1)), None)
         intent = Intent(
             source=source.name,
@@ -127,7 +129,6 @@ def perform(repository: Repository, source: Source, prepared: Prepared, options:
             safety=safety.id if safety else None,
             newest=newest.id if newest else None,
             live=place.live,
-            pushed=wish.pushed,
             undo=wish.undo,
             who=wish.who,
             started_at=datetime.now(UTC),
@@ -185,62 +186,24 @@ def undoing(repository: Repository, source: str | None) -> Backup:
     return repository.find(last["safety"])
 
 
-def _read(target: Backup, path: Path, files: list[MediaFile], whole: Future[int]) -> Statistics:
-    """See that the collection has in it what its manifest says, while SQLite checks the `whole` of it."""
-    try:
-        statistics = collection.statistics(path)
-        found = content.content_hash(path, content.media_section(medialist.named(files)))
-    except SourceError as error:
-        _whole(target, whole)  # what that finds is told first
-        raise _unfit(target, error.message) from error
-    same = found == target.content_hash or not target.content_hash.startswith(f"{content.VERSION}:")
-    if not same or statistics.stats != target.stats:
-        _whole(target, whole)
-        raise _unfit(target, "it holds something else than its manifest says")
-    return statistics
-
-
-def _whole(target: Backup, checked: Future[int]) -> None:
-    try:
-        checked.result()
-    except SourceError as error:
-        raise _unfit(target, error.message) from error
-
-
-def _unfit(target: Backup, why: str) -> DamageError:
-    return DamageError(
-        f"backup {target.id} is not fit to go back to: {why}",
-        hint="Choose another one, and see what else is damaged: ankibak verify --read-data",
-    )
-
-
-def _compare(
-    place: Place,
-    driver: Source,
-    work: Path,
-    path: Path,
-    then: Statistics,
-    files: list[MediaFile],
-    *,
-    exact: bool,
-) -> tuple[Losses | None, str | None]:
-    """Return what would change; or why what is there can't be read, or neither where nothing is."""
+def _present(
+    repository: Repository, source: Source, place: Place, wish: Wish, work: Path
+) -> preview.Present | None:
+    """Return what would be replaced, None where nothing is; SourceError if it can't be read."""
+    path = work / "present.anki2"
+    if wish.pushed:
+        # That is the account, which was just backed up.
+        newest = repository.newest_of(source.name)
+        repository.restore_collection(newest.id, path)
+        return preview.Present(path, {file.name: file.sha256 for file in repository.media(newest.id)})
     if not place.collection.exists():
-        return None, None
-    (work / "present").mkdir()
-    try:
-        capture = driver.capture(work / "present", 0)
-        collection.check(capture.path, thorough=capture.private)
-        now = collection.statistics(capture.path)
-        seen = media.look(place.media, time.time_ns()).entries if place.media and place.media.is_dir() else []
-        changes = losses.files(
-            {entry.name: (entry.size, entry.mtime_ns) for entry in seen},
-            {file.name: (file.size, file.mtime_ns) for file in files} if place.media else {},
-            exact=exact,
-        )
-        return losses.compare(capture.path, path, now, then, changes), None
-    except SourceError as error:
-        return None, error.message
+        return None
+    capture = reader(repository.root, source).capture(work, 0)
+    collection.check(capture.path, thorough=capture.private)
+    if place.media is None:
+        return preview.Present(capture.path, None)
+    seen = media.look(place.media, time.time_ns()).entries if place.media.is_dir() else []
+    return preview.Present(capture.path, {entry.name: (entry.size, entry.mtime_ns) for entry in seen})
 
 
 def _safety(
@@ -276,7 +239,7 @@ def _make_active(repository: Repository, place: Place) -> None:
     """Make the folder of a copy that Anki opens with `anki -b`: it is its own only profile."""
     for folder in (repository.root / "active", place.collection.parent):
         durable.make_directory(folder)
-    with suppress(FileExistsError), durable.storing(place.collection):
+    with durable.storing(place.collection), suppress(FileExistsError):
         os.symlink(".", place.collection.with_name("User 1"))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
+from msgspec import structs
 
-from anki_backup import figures, rollback, terminal
+from anki_backup import figures, push, rollback, terminal
 from anki_backup.commands import Context
 from anki_backup.errors import BusyError, NotFoundError, UsageError
 from anki_backup.gather import Options
@@ -18,6 +18,8 @@ from anki_backup.model import Backup
 from anki_backup.repository import Repository
 from anki_backup.rollback import Done, Prepared, Wish
 from anki_backup.sources import Source
+
+INCOMPLETE = 3
 
 
 def command(
@@ -32,6 +34,9 @@ def command(
     exact_media: Annotated[
         bool, typer.Option("--exact-media", help="Also remove media that the backup doesn't have.")
     ] = False,
+    push_after: Annotated[
+        bool, typer.Option("--push-after-rollback", help="Then replace the account itself, for all devices.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Make a backup the active state of its source; what is there now is backed up first.
@@ -45,19 +50,49 @@ def command(
     source = _source(context, target)
     if not (undo or dry_run):
         _cool_down(context, repository, source.name)
-    wish = Wish(target, rollback.who(), exact_media, undo)
+    wish = Wish(target, rollback.who(), exact_media, undo, push_after)
+    options = Options(threads=context.config.run.threads, alarms=context.config.alarms)
+    saved = None
+    if push_after:
+        if source.is_live:
+            raise UsageError(
+                f"{source.name} is no account, so there is nothing to push to",
+                hint='Roll back without it; at the next sync of Anki choose "Upload to AnkiWeb".',
+            )
+        if not dry_run:
+            saved = push.save(repository, source, target, options)
     with rollback.prepare(repository, source, wish, dry=dry_run) as prepared:
         if dry_run:
             _print_plan(context, prepared, as_json=as_json)
             return
         _tell_plan(context, prepared)
-        if not yes:
-            _ask(context, prepared)
-        options = Options(threads=context.config.run.threads)
+        _ask(context, prepared, yes=yes)
         done = rollback.perform(repository, source, prepared, options)
+    if saved:
+        done = _push(context, repository, source, wish, saved, options, done)
     for warning in done.warnings:
         context.warn(warning)
     _print(context, done, as_json=as_json)
+    if saved and len(done.warnings):
+        raise typer.Exit(INCOMPLETE)
+
+
+def _push(
+    context: Context,
+    repository: Repository,
+    source: Source,
+    wish: Wish,
+    saved: push.Saved,
+    options: Options,
+    done: Done,
+) -> Done:
+    """Replace the account by what was just rolled back to; return what came of both."""
+    number, warnings = push.push(
+        repository, lambda: context.driver(source.name), source, wish, saved, options
+    )
+    safety = saved.safety.id if saved.safety else None
+    intent = structs.replace(done.settled.intent, pushed=True, before=safety, safety=safety)
+    return Done(done.settled._replace(intent=intent, event=number), [*done.warnings, *warnings])
 
 
 def _target(context: Context, repository: Repository, wanted: str | None, *, undo: bool) -> Backup:
@@ -95,18 +130,20 @@ def _cool_down(context: Context, repository: Repository, source: str) -> None:
         )
 
 
-def _ask(context: Context, prepared: Prepared) -> None:
-    if not (terminal.is_terminal(sys.stdin) and terminal.is_terminal(sys.stderr)):
-        raise UsageError("nobody is here to say yes", hint="Look at the plan above, then add --yes.")
-    if not typer.confirm(f"Roll {prepared.wish.target.source} back?", err=True):
-        context.say("nothing was changed")
-        raise typer.Exit(1)
+def _ask(context: Context, prepared: Prepared, *, yes: bool) -> None:
+    name = prepared.wish.target.source
+    if prepared.wish.pushed:
+        context.confirm(f"Replace the account? Type {name} to do it:", yes=yes, word=name)
+    else:
+        context.confirm(f"Roll {name} back?", yes=yes)
 
 
 def plan(prepared: Prepared) -> list[str]:
     """Return the plan in sentences: figures first, then names."""
     target = prepared.wish.target
     where = "" if prepared.place.live else ", a copy beside your account, which stays as it is"
+    if prepared.wish.pushed:
+        where = ", and then your account itself, for all your devices"
     lines = [
         f"backup {target.id} of {target.source} becomes {prepared.place.collection}{where}",
         "it was read through, opened and found to be what was backed up",
@@ -120,6 +157,9 @@ def plan(prepared: Prepared) -> list[str]:
         lines += ["nothing that was looked at would change"]
     else:
         lines += [_sentence(noun, change) for noun, change in prepared.losses.rows() if change != Change()]
+    if prepared.wish.pushed:
+        lines += ["let every device sync now, before you answer: what it has not synced can be lost"]
+        lines += push.OTHERS
     if prepared.place.server:
         lines += ["media of a sync server stay as they are: devices would not be told of new ones"]
     return lines
@@ -184,10 +224,13 @@ def _advice(done: Done) -> list[str]:
     intent = done.settled.intent
     lines = []
     if intent.safety:
-        lines.append(f"what was there is backup {intent.safety}; to go back: ankibak rollback --undo")
+        again = " --push-after-rollback" if intent.pushed else ""
+        lines.append(f"what was there is backup {intent.safety}; to go back: ankibak rollback --undo{again}")
     elif intent.kept and os.path.isdir(intent.kept):
         lines.append(f"the files that were there are in {intent.kept}")
-    if intent.live:
+    if intent.pushed:
+        lines += ["the account was read back: it is what the backup was", *push.OTHERS]
+    elif intent.live:
         lines.append('the next sync of Anki asks which side is to win: "Upload to AnkiWeb" keeps this state')
     else:
         lines.append(f"open it with: anki -b {os.path.dirname(intent.collection)}")

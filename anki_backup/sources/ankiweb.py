@@ -21,6 +21,7 @@ from anki_backup.hostkeys import HostKey, HostKeys
 from anki_backup.mirror import Mirror
 from anki_backup.model import CaptureFacts, file_name_text
 from anki_backup.secrets import Secrets
+from anki_backup.sender import Sender
 from anki_backup.sources import Capture, FileState, Means, Sighting
 from anki_backup.values import Secret
 
@@ -102,6 +103,14 @@ class Account:
             return True
         finally:
             device.close()
+
+    def sender(self) -> Sender:
+        """Return the device that can replace the account; only a push asks for it, after it looked."""
+        key = self._keys.read()
+        if key is None:
+            raise _needs_login(self.name, self._server)
+        zone = self._settings.timezone or self._means.zone
+        return Sender(self._mirror, self._server, key, zone, self._limit_s)
 
     # The login
 
