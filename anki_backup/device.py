@@ -70,6 +70,8 @@ class Device:
         self._auth = self._authority(key, endpoint or server.endpoint)
         self.media_usn: int | None = None
         self.message = ""
+        # After a failure: whether the mirror is what it was before.
+        self.rolled_back = False
 
     def _authority(self, key: str, endpoint: str | None) -> SyncAuth:
         from anki.sync_pb2 import SyncAuth
@@ -141,7 +143,7 @@ class Device:
             if not self._mirror.is_new:
                 # After a failed sanity check the library wants a full sync next: the mirror is in doubt.
                 with suppress(BackendError):
-                    self._state()
+                    self.rolled_back = self._state() == self._mirror.known.revision
             raise refused from error
         self.media_usn, self.message = answer.server_media_usn, answer.server_message
         return self._state()

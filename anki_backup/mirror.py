@@ -127,7 +127,7 @@ class Mirror:
                 shutil.rmtree(self.media)
             self.media.mkdir(0o700)
 
-    def keep_collection(self, revision: SourceRevision) -> None:
+    def keep_collection(self, revision: SourceRevision | None) -> None:
         """Write down that the closed file is what the server has at `revision`."""
         self._keep(revision=revision, collection=_state(self.collection))
 
@@ -143,7 +143,7 @@ class Mirror:
             return False
         return not thorough or all(_sha1(self.media, name) == item.sha1 for name, item in known.items())
 
-    def settle_media(self, usn: int | None) -> bool:
+    def settle_media(self, usn: int | None, *, thorough: bool = False) -> bool:
         """Compare the folder with the library's list, and write both down; False if they are at odds.
 
         `usn` is where the server stood if the sync came to its end. After one that did not,
@@ -165,7 +165,7 @@ class Mirror:
             if state is None:
                 return False
             item = before.get(name)
-            if item is None or item.state != state:
+            if thorough or item is None or item.state != state:
                 item = Item(state, _sha1(self.media, name))
             if item.sha1 != sha1:
                 return False

@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from anki_backup.settings import AnkiwebSource
+from anki_backup.sources import Means
+from anki_backup.sources.ankiweb import Account, make
+from anki_backup.values import Secret, duration
 from tests.conftest import RunAnkibak
+from tests.sync_proxy import SyncProxy
 from tests.sync_server import PASSWORD, USER, SyncServer
 
 # What each device computes or counts for itself; everything else must be equal, byte for byte.
@@ -124,3 +129,48 @@ def equal(ankibak: Ankibak, sync_server: SyncServer, tmp_path: Path) -> Callable
         assert media(target / "collection.media") == files, files
 
     return equal
+
+
+class Home:
+    """The driver of one account in this process, whose requests go through a recording proxy."""
+
+    def __init__(self, folder: Path, server: SyncServer, proxy: SyncProxy) -> None:
+        self.folder, self.server, self.proxy = folder, server, proxy
+        self.mirror = folder / "mirrors" / "home"
+        self.scratch = folder / "scratch"
+        (folder / "state").mkdir(parents=True)
+
+    def account(self, means: Mapping[str, Any] | None = None, **more: Any) -> Account:
+        """Return a driver as a new process would have it; `more` are settings."""
+        settings = {"username": USER, "password": Secret(PASSWORD), "endpoint": self.proxy.url, "retries": 0}
+        given = AnkiwebSource(**{**settings, "timeout": duration("5s"), **more})
+        places = Means(mirror=self.mirror, secrets=self.folder / "state" / "secrets")
+        return make("home", given, 5, places._replace(**(means or {})))
+
+    def sync(self, **more: Any) -> Account:
+        """Do what a run does before it captures; nothing may have been sent."""
+        account = self.account(**more)
+        try:
+            account.look()
+        finally:
+            assert self.proxy.sent() == []
+        return account
+
+    def state(self) -> tuple[Rows, dict[str, str]]:
+        """Return all that the server has."""
+        return state_of_account(self.server, self.scratch)
+
+    def agrees(self) -> None:
+        """Check that the mirror is what the server has."""
+        account, files = self.state()
+        mirror = rows(self.mirror / "collection.anki2")
+        odd = {name: found for name in account if (found := differing(account[name], mirror[name]))}
+        assert not odd, odd
+        assert media(self.mirror / "collection.media") == files, files
+
+
+@pytest.fixture
+def home(tmp_path: Path, sync_server: SyncServer) -> Iterator[Home]:
+    """Return an account's driver behind a proxy."""
+    with SyncProxy(sync_server.url) as proxy:
+        yield Home(tmp_path / "home of account", sync_server, proxy)

@@ -186,10 +186,16 @@ class Account:
         """Sync the collection, then the media; what is in doubt is fetched afresh, once."""
         self._mirror.load()
         for doubts in range(DOUBTS):
+            before = self._mirror.known.revision
             device = self._device = Device(self._mirror, self._server, key.text, key.endpoint)
             try:
                 device.open()
                 revision = device.sync()
+            except Refusal:
+                device.close()
+                if device.rolled_back:
+                    self._mirror.keep_collection(before)
+                raise
             except Unfaithful:
                 device.close()
                 self._mirror.discard_collection()
@@ -212,10 +218,11 @@ class Account:
 
     def _sync_media(self, key: HostKey, usn: int | None) -> None:
         mirror = self._mirror
-        if mirror.media_are_as_left(thorough=self._means.rehash):
-            if mirror.known.media_usn == usn:
-                return
-        elif not mirror.settle_media(None):
+        thorough = self._means.rehash
+        if mirror.known.media_usn == usn and mirror.media_are_as_left(thorough=thorough):
+            return
+        # Now the library will compare folder and list, so they are compared before, by us.
+        if not mirror.settle_media(None, thorough=thorough):
             mirror.discard_media()
         done = False
         device = self._device = Device(mirror, self._server, key.text, key.endpoint)
