@@ -23,12 +23,12 @@ from tests.sync_server import Client, phone, sync_server
 
 __all__ = ["home", "phone", "sync_server"]
 
-PICTURES = {f"picture {number}.jpg": bytes([number]) * 1000 for number in range(30)}
+PICTURES = {f"picture {number}.jpg": bytes([number]) * 1000 for number in range(10)}
 
 
 @pytest.fixture
 def synced(home, phone):
-    """Return an account with thirty pictures, synced once."""
+    """Return an account with ten pictures, synced once."""
     for name, data in PICTURES.items():
         phone.picture(name, data)
     phone.sync()
@@ -119,6 +119,7 @@ MEDIA = [
     *(rotten, touched, without_its_list, with_a_list_to_send, with_a_deletion_to_send),
     *(without_our_index, without_our_note),
 ]
+LISTS = {without_its_list, with_a_list_to_send, with_a_deletion_to_send}
 
 
 def by_the_library(home, change):
@@ -193,6 +194,8 @@ COLLECTION = [
 @pytest.mark.parametrize("later", [False, True], ids=["unchanged", "changed"])
 def test_a_mirror_in_doubt_is_made_anew_and_sends_nothing(synced, phone, later):
     for number, damage in enumerate([*MEDIA, *COLLECTION]):
+        if damage in LISTS and not later:
+            continue  # found when the list is needed, at the next change
         damage(synced)
         if later:
             phone.add(f"later {number}")
