@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import threading
 import time
 
 import pytest
@@ -15,11 +12,10 @@ from anki_backup import library
 from anki_backup.answers import refusal
 from anki_backup.device import Device
 from anki_backup.errors import AnkibakError, ConfigError
-from anki_backup.sources.ankiweb import Account
 from anki_backup.values import Secret, duration
 from tests.accounts import home
 from tests.sync_proxy import Fault, SyncProxy
-from tests.sync_server import PASSWORD, USER, Client, phone, sync_server
+from tests.sync_server import PASSWORD, USER, phone, sync_server
 
 __all__ = ["home", "phone", "sync_server"]
 
@@ -238,52 +234,6 @@ def test_a_mirror_that_anki_has_open_is_left_alone(home, phone):
     home.agrees()
 
 
-def test_a_sync_that_is_interrupted_leaves_the_mirror_whole(home, phone):
-    home.sync()
-    changed(phone, 1)
-    home.proxy.fail("/sync/chunk", Fault(stall_s=4))
-    account: Account = home.account()
-
-    def interrupt():
-        time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=interrupt).start()
-    started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        account.look()
-    assert time.monotonic() - started < 3
-    home.proxy.seen.clear()
-    fine(home)
-    assert "/sync/download" not in home.proxy.paths
-
-
-def test_a_first_media_sync_goes_on_where_it_was(home, phone):
-    for number in range(600):
-        phone.picture(f"{number}.jpg", b"%d" % number)
-    phone.sync()
-    left = 14
-
-    def after_some(path):
-        nonlocal left
-        left -= path == "/msync/downloadFiles"
-        return Fault(cut_before=True) if left < 0 else None
-
-    home.proxy.fault = after_some
-    refused(home)
-    before = len(list((home.mirror / "collection.media").iterdir()))
-    assert before >= 250  # the library notes so many at a time
-    home.proxy.seen.clear()
-    fine(home)
-    asked = [
-        name
-        for request in home.proxy.seen
-        if request.path == "/msync/downloadFiles"
-        for name in request.said["files"]
-    ]
-    assert len(asked) == 601 - before
-
-
 @pytest.mark.parametrize(
     ("said", "word"),
     [
@@ -301,20 +251,3 @@ def test_what_the_library_says_has_a_word(said, word):
 def test_a_place_for_the_password_that_fails_is_a_mistake_of_the_configuration(home, tmp_path):
     with pytest.raises(ConfigError):
         home.sync(password_file=tmp_path / "none")
-
-
-def test_the_other_device_is_not_disturbed(home, phone, tmp_path, sync_server):
-    home.sync()
-    with Client(tmp_path / "desktop", sync_server.url) as desktop:
-        for number in range(3):
-            desktop.sync()
-            desktop.add(f"of the desktop {number}")
-            phone.add(f"of the phone {number}")
-            phone.sync()
-            home.sync()
-            desktop.sync()
-            home.sync()
-            phone.sync()
-        assert desktop.col.note_count() == phone.col.note_count() == 16
-    home.sync()
-    home.agrees()
