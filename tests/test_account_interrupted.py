@@ -1,4 +1,4 @@
-"""A sync that is broken off leaves a whole mirror, and goes on where it was; other devices don't notice us."""
+"""A sync that is broken off leaves a whole mirror and goes on where it was; other devices notice nothing."""
 
 from __future__ import annotations
 
@@ -75,6 +75,7 @@ def test_the_other_device_is_not_disturbed(home, phone, tmp_path, sync_server):
         for number in range(3):
             desktop.sync()
             desktop.add(f"of the desktop {number}")
+            time.sleep(0.01)  # an id is a millisecond
             phone.add(f"of the phone {number}")
             phone.sync()
             home.sync()
