@@ -17,6 +17,7 @@ from tests.benchmarks.measure import middle
 HOUR_BYTES = 24_000
 MEMORY_BYTES = 200_000_000
 LIST_S = 0.25
+ADOPTED = 3
 ROLLBACK_S = 3.0
 
 Raw = Mapping[str, Any]
@@ -151,6 +152,13 @@ def _rollback(figures: Raw) -> Iterator[Result]:
         yield {"ankibak": seconds(taken)}, seconds(taken), taken <= ROLLBACK_S
 
 
+def _adopt(figures: Raw) -> Iterator[Result]:
+    stored, newest = figures["stored_bytes"], figures["newest_zstd_bytes"]
+    ratio = stored["ankibak"] / newest
+    shown = {name: size(value) for name, value in stored.items()}
+    yield shown, f"{times(ratio)} the newest one, {size(newest)}", ratio <= ADOPTED
+
+
 JUDGES: list[tuple[str, Callable[[Raw], Iterator[Result]], list[tuple[str, str]]]] = [
     (
         "hours",
@@ -192,6 +200,7 @@ JUDGES: list[tuple[str, Callable[[Raw], Iterator[Result]], list[tuple[str, str]]
             ("peak memory of `export`, larger collection", "≤ 200 MB, not growing"),
         ],
     ),
+    ("adopt", _adopt, [("all bytes after `import` of consecutive packages", "≤ 3 × the newest one, zstd")]),
     ("listing", _listing, [("`list`, newest 50 of a long history", "≤ 0.25 s, imports nothing heavy")]),
     (
         "rollback",

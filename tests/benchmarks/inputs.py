@@ -31,6 +31,8 @@ class Sizes:
     media_repeats: int = 3
     larger: int = 10
     backups: int = 30_000
+    versions: int = 55
+    version_notes: int = 6_000
 
 
 QUICK = Sizes(
@@ -42,6 +44,8 @@ QUICK = Sizes(
     media=2_000,
     larger=3,
     backups=3_000,
+    versions=12,
+    version_notes=1_000,
 )
 
 

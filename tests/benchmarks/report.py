@@ -47,6 +47,10 @@ METHOD = """
 - **`export`**: after {export_hours:,} captured hours, each of the newest {newest} and a sample of the others
   is exported once and its SHA-256 compared; the slowest, the deepest and the oldest are then measured
   beside `borg extract` from a repository that holds those very files.
+- **`import`**: {versions} packages as Anki's own backups are, a day of study and new notes between each, with
+  a new field, a changed template and Check Database twice (`tests/benchmarks/make_versions.py`;
+  {version_notes:,} notes). The peers capture each collection unpacked, which is their best case: a package
+  hides from them what didn't change. The newest collection packed alone (zstd 3) is the measure.
 
 ## Repeat it
 
@@ -128,6 +132,7 @@ def _repeated(measured: Mapping[str, Raw]) -> Iterator[Sequence[str]]:
         ("first run, media", "media", "first"),
         ("nothing touched, media", "media", "untouched"),
         ("`list`", "listing", "programs"),
+        ("`import` of all packages", "adopt", "import"),
     )
     for label, scenario, key in sources:
         repeats: Repeats = measured.get(scenario, {}).get(key, {})
@@ -203,6 +208,8 @@ def _method(raw: Raw) -> str:
         reviews=sizes["reviews"],
         export_hours=sizes["export_hours"],
         newest=sizes["export_newest"],
+        versions=sizes["versions"],
+        version_notes=sizes["version_notes"],
         own=size(raw["machine"]["own_peak_rss_bytes"]),
         names=", ".join(raw["scenarios"]),
     )

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks import bars, chart, make_collection, report, study_hour
+from anki_backup import archives
+from tests.benchmarks import bars, chart, make_collection, make_versions, report, study_hour
 from tests.benchmarks.inputs import Site, Sizes, Student
 from tests.benchmarks.measure import BenchmarkError, Stored, process, rotated, stored
 from tests.benchmarks.peers import PROGRAMS, programs
@@ -59,7 +60,14 @@ def raw_figures() -> dict[str, Any]:
     return {
         "measured_at": "2026-11-01T12:00:00+00:00",
         "reduced": False,
-        "sizes": {"notes": 20, "reviews": 100, "export_hours": 100, "export_newest": 48},
+        "sizes": {
+            "notes": 20,
+            "reviews": 100,
+            "export_hours": 100,
+            "export_newest": 48,
+            "versions": 55,
+            "version_notes": 6000,
+        },
         "machine": {
             "processor": "a processor",
             "processors": 2,
@@ -87,6 +95,11 @@ def raw_figures() -> dict[str, Any]:
                 "heavy_imports": [],
             },
             "media": {"first": runs, "untouched": runs, "stored": stored_bytes},
+            "adopt": {
+                "newest_zstd_bytes": 6_000_000,
+                "import": {"ankibak": [repeat(20.0)]},
+                "stored_bytes": {"ankibak": 15_000_000, "restic": 250_000_000},
+            },
             "memory": {
                 "reference": {"source_bytes": 98_000_000, "steps": steps},
                 "larger": {"source_bytes": 980_000_000, "steps": steps},
@@ -132,6 +145,19 @@ def test_a_student_studies_hour_after_hour_and_leaves_the_collection_closed(tmp_
     # An hour has 60 answers, but this collection only 40 cards.
     assert counts(profile / "collection.anki2")["revlog"] == 100 + 2 * 40
     assert counts(site.reference())["revlog"] == 100
+
+
+def test_versions_are_packages_a_day_apart_each_with_more_in_it(collection: Path, tmp_path: Path) -> None:
+    make_versions.make(collection, tmp_path / "versions", 3)
+    names = sorted(path.name for path in (tmp_path / "versions").iterdir())
+    assert names == [f"backup-2025-01-0{day}-12.00.00.colpkg" for day in (1, 2, 3)]
+    notes = []
+    for number, name in enumerate(names):
+        copy = tmp_path / f"{number}.anki2"
+        with archives.Package(tmp_path / "versions" / name) as package:
+            copy.write_bytes(b"".join(package.collection()))
+        notes.append(counts(copy)["notes"])
+    assert notes == [40, 60, 80]
 
 
 @pytest.mark.parametrize("name", ["restic", "borg"])

@@ -11,7 +11,17 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.benchmarks.inputs import Site
-from tests.benchmarks.scenarios import export, first, hours, listing, media, memory, rollback, untouched
+from tests.benchmarks.scenarios import (
+    adopt,
+    export,
+    first,
+    hours,
+    listing,
+    media,
+    memory,
+    rollback,
+    untouched,
+)
 
 Figures = dict[str, Any]
 
@@ -24,4 +34,5 @@ SCENARIOS: dict[str, Callable[[Site], Figures]] = {
     "memory": memory.measure,
     "rollback": rollback.measure,
     "export": export.measure,
+    "adopt": adopt.measure,
 }
