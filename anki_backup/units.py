@@ -8,6 +8,7 @@ so its units keep to what needs none.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -70,6 +71,13 @@ class Site(NamedTuple):
     user: bool
     writable: Sequence[Path] = ()
     homes: bool = False
+
+
+def folder(*, user: bool) -> Path:
+    """Return where units of the system, or of this user, are put."""
+    if not user:
+        return Path("/etc/systemd/system")
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
 
 
 def shipped() -> dict[str, str]:

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 # The words, in the order of the page of all commands, each with its line there.
 COMMANDS = {
+    "init": "Set up: from nothing to the first backup",
     "run": "Back up every source that changed",
     "status": "Say whether the cards are safe",
+    "doctor": "Look whether everything is as it has to be",
     "list": "List backups, newest first",
     "show": "Show one backup: figures, decks, metadata",
     "runs": "List runs: created, skipped, failed, interrupted",

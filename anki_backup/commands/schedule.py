@@ -19,7 +19,6 @@ from anki_backup.commands import Context
 from anki_backup.errors import ConfigError, StorageError, UsageError
 from anki_backup.settings import ProfileSource
 
-SYSTEM_FOLDER = Path("/etc/systemd/system")
 HINT = "Run as root, or for your own user: ankibak schedule install --user"
 
 app = typer.Typer(help="Install, show or remove systemd units for this configuration.")
@@ -47,7 +46,7 @@ def install(
     """
     context: Context = ctx.obj
     made = wanted(context, user=user)
-    folder = output or target(user=user)
+    folder = output or units.folder(user=user)
     if dry_run and not output:
         terminal.write("\n".join(f"# {folder / name}\n{text}" for name, text in made.items()))
         return
@@ -77,7 +76,7 @@ def install(
 def show(ctx: typer.Context, user: User = False) -> None:
     """Show whether the installed units are those of this configuration, and when timers come next."""
     context: Context = ctx.obj
-    made, folder = wanted(context, user=user), target(user=user)
+    made, folder = wanted(context, user=user), units.folder(user=user)
     for name in sorted({*made, *ours(folder)}):
         there = _read(folder / name)
         state = (
@@ -102,7 +101,7 @@ def remove(
 ) -> None:
     """Stop the timers and remove the units that `schedule install` made; backups stay."""
     context: Context = ctx.obj
-    folder = target(user=user)
+    folder = units.folder(user=user)
     names = ours(folder)
     for name in names:
         terminal.write(f"{terminal.cell(str(folder / name))}\n")
@@ -141,13 +140,6 @@ def program() -> list[str]:
     """Return how a unit starts this program: by the script beside this Python, or as its module."""
     script = Path(sys.executable).with_name("ankibak")
     return [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-m", "anki_backup"]
-
-
-def target(*, user: bool) -> Path:
-    """Return the folder for units of the system, or of this user."""
-    if not user:
-        return SYSTEM_FOLDER
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
 
 
 def ours(folder: Path) -> list[str]:

@@ -129,6 +129,11 @@ class Account:
         """Forget the host key; say whether there was one."""
         return self._keys.forget()
 
+    @property
+    def is_logged_in(self) -> bool:
+        """Whether a host key is kept."""
+        return self._keys.read() is not None
+
     def provided_password(self) -> Secret | None:
         """Return the password that the configuration or systemd provides, None if none does."""
         return credentials.password(self.name, self._settings, self._means.credentials)
