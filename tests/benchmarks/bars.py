@@ -16,6 +16,7 @@ from tests.benchmarks.measure import middle
 
 HOUR_BYTES = 24_000
 MEMORY_BYTES = 200_000_000
+PACKAGE_MEMORY_BYTES = 150_000_000
 LIST_S = 0.25
 ADOPTED = 3
 ROLLBACK_S = 3.0
@@ -124,6 +125,14 @@ def _export(figures: Raw) -> Iterator[Result]:
         yield max(compared, key=lambda result: float(result[1].split()[0]))
 
 
+def _colpkg(figures: Raw) -> Iterator[Result]:
+    for form in ("whole", "delta"):
+        yield _against(figures[form], "anki", 2.0)
+    peak = max(each["peak_rss_bytes"] for form in ("whole", "delta") for each in figures[form]["ankibak"])
+    label = f"{size(peak)} for {size(figures['source']['size_bytes'])}"
+    yield {"ankibak": size(peak)}, label, peak <= PACKAGE_MEMORY_BYTES
+
+
 def _media(figures: Raw) -> Iterator[Result]:
     yield _against(figures["first"], "restic", 0.8)
     yield _against(figures["untouched"], "restic", 0.5)
@@ -180,6 +189,15 @@ JUDGES: list[tuple[str, Callable[[Raw], Iterator[Result]], list[tuple[str, str]]
         [
             ("`export`, slowest of the newest 48 hours", "≤ 1.5 × borg"),
             ("`export`, slowest of a long history", "≤ 3 × borg"),
+        ],
+    ),
+    (
+        "colpkg",
+        _colpkg,
+        [
+            ("`export` as colpkg, a whole collection", "≤ 2 × Anki's own"),
+            ("`export` as colpkg, over deltas", "≤ 2 × Anki's own"),
+            ("peak memory of `export` as colpkg", "≤ 150 MB"),
         ],
     ),
     (

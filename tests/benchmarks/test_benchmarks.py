@@ -63,6 +63,7 @@ def raw_figures() -> dict[str, Any]:
         "sizes": {
             "notes": 20,
             "reviews": 100,
+            "package_media": 9,
             "export_hours": 100,
             "export_newest": 48,
             "versions": 55,
@@ -93,6 +94,11 @@ def raw_figures() -> dict[str, Any]:
                 "rebuild": repeat(9.0),
                 "programs": {"ankibak": [repeat(0.2)]},
                 "heavy_imports": [],
+            },
+            "colpkg": {
+                "whole": {"ankibak": [repeat(1.5)], "anki": [repeat(1.0)]},
+                "delta": {"ankibak": [repeat(1.0)], "anki": [repeat(1.0)]},
+                "source": {"size_bytes": 200_000_000},
             },
             "media": {"first": runs, "untouched": runs, "stored": stored_bytes},
             "adopt": {

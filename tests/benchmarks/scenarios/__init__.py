@@ -13,6 +13,7 @@ from typing import Any
 from tests.benchmarks.inputs import Site
 from tests.benchmarks.scenarios import (
     adopt,
+    colpkg,
     export,
     first,
     hours,
@@ -35,4 +36,5 @@ SCENARIOS: dict[str, Callable[[Site], Figures]] = {
     "rollback": rollback.measure,
     "export": export.measure,
     "adopt": adopt.measure,
+    "colpkg": colpkg.measure,
 }
