@@ -51,8 +51,8 @@ METHOD = """
   a new field, a changed template and Check Database twice (`tests/benchmarks/make_versions.py`;
   {version_notes:,} notes). The peers capture each collection unpacked, which is their best case: a package
   hides from them what didn't change. The newest collection packed alone (zstd 3) is the measure.
-- **`colpkg`**: the profile has {package_media:,} media files. Anki's time is that of its call to export alone,
-  in a process that has loaded its library and opened the collection; ours is that of the whole process.
+- **`colpkg`**: the profile has {package_media:,} media files. Anki's time is that of its call to export,
+  in a process that has loaded its library and opened the collection; ours is that of a whole process.
 
 ## Repeat it
 
