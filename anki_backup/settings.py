@@ -107,6 +107,14 @@ class Server(Table, frozen=True, kw_only=True):
     """The web view."""
 
     listen: Annotated[Text, about("Its address and port, or unix:/path/of/a/socket.")] = "127.0.0.1:8088"
+    trusted_hosts: Annotated[
+        list[str], about("Names that browsers may call it by, besides localhost.", ["anki.example.org"])
+    ] = field(default_factory=list)
+    trusted_proxies: Annotated[
+        list[str],
+        about('Addresses of proxies whose X-Forwarded headers count; "unix" for a socket.', ["127.0.0.1"]),
+    ] = field(default_factory=list)
+    base_path: Annotated[str, about("Under which path a proxy has it.", "/ankibak")] = ""
 
 
 class Security(Table, frozen=True, kw_only=True):

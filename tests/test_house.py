@@ -17,8 +17,8 @@ from tests.conftest import ROOT
 # A room imports only rooms written before it; a new room joins in the commit that makes it.
 ROOMS = """
     errors figures model values redaction listeners settings keys document environment config
-    calendars durable locks deltas pages moved retention secrets credentials hostkeys library
-    grafts answers mirror device sender parts zips frames pieces filenames bundle packages
+    calendars durable locks deltas pages moved retention secrets logins credentials hostkeys
+    library grafts answers mirror device sender parts zips frames pieces filenames bundle packages
     archives words scratch
   | header objects chains walk media medialist canonical messages collection pictures content
     things rows differences compare events catalog replay history overview lookup baseline
@@ -46,7 +46,7 @@ MAY_IMPORT_ANKI = {
 # Never loaded to list backups.
 HEAVY = set(
     "anki rich "
-    "aiohttp fastapi flask itsdangerous jinja2 pydantic starlette uvicorn "
+    "aiohttp fastapi flask itsdangerous jinja2 litestar pydantic starlette uvicorn "
     "apprise azure boto3 botocore google paramiko".split()
 )
 FORBIDDEN_NAMES = set("utils helpers common misc base core manager".split())

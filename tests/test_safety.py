@@ -139,6 +139,14 @@ def test_an_alarm_stays_until_it_is_acknowledged(place: Place) -> None:
     assert place.status().safe and place.status().alarms == []
 
 
+def test_an_alarm_of_an_older_backup_stays_too(place: Place) -> None:
+    name = place.backup(2)
+    place.alarm(name)
+    place.backup(1)
+    place.repository.rebuild_catalog()
+    assert [item.backup for item in place.status().alarms] == [name]
+
+
 @pytest.mark.parametrize("kind", ["cards", "notes", "deck", "media", "empty"])
 def test_every_kind_of_alarm_says_what_it_means(kind: str, place: Place) -> None:
     place.alarm(place.backup(1), kind)

@@ -1,0 +1,230 @@
+"""Downloads: a backup on its way out, in constant memory, and nothing left behind.
+
+A collection alone has a length that is known, so it is got out into a file first,
+and parts of it can be asked for. All other formats are written while they are sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import tempfile
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from litestar import Request, Response
+from litestar.response import Stream
+
+from anki_backup import formats
+from anki_backup.contents import Contents
+from anki_backup.errors import AnkibakError, NotFoundError, UsageError
+from anki_backup.model import Backup
+from anki_backup.repository import Repository
+from anki_backup.web.forms import Receive, Scope, Send
+from anki_backup.web.replies import Refused
+
+BLOCK = 1 << 18
+AHEAD = 4
+MOST = 16
+DEFAULT = "tar.zst"
+TYPES = {
+    "tar.zst": "application/zstd",
+    "zip": "application/zip",
+    "colpkg": "application/zip",
+    "apkg": "application/zip",
+    "anki2": "application/vnd.sqlite3",
+}
+PLAIN = "anki2"
+# No SVG: as a document of its own it could hold a script.
+PICTURES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".gif": "gif", ".webp": "webp"}
+RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+def words() -> list[str]:
+    """Return the formats that can be sent, the first one unless told."""
+    return [word for word in TYPES if word in formats.WORDS]
+
+
+def file_name(backup: Backup, word: str, deck: str | None = None) -> str:
+    """Return what a download is called."""
+    part = f"-{deck.replace('::', ' - ')[:80]}" if deck else ""
+    return f"{backup.source}-{backup.id}{part}.{word}"
+
+
+def disposition(name: str) -> str:
+    """Return how a file is named to a browser (RFC 6266): plain ASCII, and in full beside it."""
+    plain = re.sub(r'[^\x20-\x7e]|["\\%;/]', "_", name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
+
+
+class Hall:
+    """All downloads that go on; so many at once, and more are asked to come again."""
+
+    def __init__(self) -> None:
+        self.going = 0
+        self.threads = ThreadPoolExecutor(MOST, "download")
+
+    @contextlib.contextmanager
+    def place(self) -> Any:
+        if self.going >= MOST:
+            raise Refused(429, f"{MOST} downloads go on already", hint="Try again in a minute.", wait_s=60)
+        self.going += 1
+        try:
+            yield
+        finally:
+            self.going -= 1
+
+    async def send(
+        self,
+        request: Request[Any, Any, Any],
+        repository: Repository,
+        backup: Backup,
+        word: str | None,
+        deck: str | None = None,
+    ) -> Response[Any]:
+        """Return the answer that sends a backup, or one deck of it."""
+        known = words()
+        word = word or (DEFAULT if DEFAULT in known else known[0])
+        if word not in known:
+            raise UsageError(f"there is no format {word!r}", hint=f"Choose one of {', '.join(known)}.")
+        if deck and word != "apkg":
+            raise UsageError("only apkg can hold one deck", hint="Add format=apkg.")
+        if deck and all(each.name != deck for each in repository.decks(backup.id)):
+            raise NotFoundError(f"there is no deck {deck!r} in {backup.id}")
+        headers = {"Content-Disposition": disposition(file_name(backup, word, deck))}
+        if word == PLAIN:
+            return _Plain(self, repository, backup, request.headers.get("range"), headers)
+        if request.scope["state"]["bare"]:
+            return Response(b"", headers=headers, media_type=TYPES[word])
+        if self.going >= MOST:
+            raise Refused(429, f"{MOST} downloads go on already", hint="Try again in a minute.", wait_s=60)
+        body = self._stream(Contents(repository, backup), word, formats.Options(deck=deck))
+        return Stream(body, headers=headers, media_type=TYPES[word])
+
+    async def _stream(self, contents: Contents, word: str, options: formats.Options) -> AsyncIterator[bytes]:
+        with self.place():
+            sink = _Sink(asyncio.get_running_loop())
+            loop = asyncio.get_running_loop()
+            writing = loop.run_in_executor(self.threads, sink.fill, contents, word, options)
+            try:
+                while (block := await sink.queue.get()) is not None:
+                    sink.free.release()
+                    yield block
+                await writing
+            finally:
+                # The client may be gone: then the writer ends at its next block.
+                sink.stop()
+                with contextlib.suppress(BaseException):
+                    await asyncio.shield(writing)
+
+
+class Gone(Exception):
+    """The client went away."""
+
+
+class _Sink:
+    """Takes blocks in a writer's thread, never more than a few ahead of the client."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.free = threading.Semaphore(AHEAD)
+        self.stopped = False
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        for at in range(0, len(view), BLOCK):
+            self.free.acquire()
+            if self.stopped:
+                raise Gone
+            self.loop.call_soon_threadsafe(self.queue.put_nowait, bytes(view[at : at + BLOCK]))
+
+    def fill(self, contents: Contents, word: str, options: formats.Options) -> None:
+        """Write a backup; the end is told, however it came."""
+        try:
+            formats.stream(word, contents, self, options)
+        finally:
+            with contextlib.suppress(RuntimeError):  # the loop may be closed
+                self.loop.call_soon_threadsafe(self.queue.put_nowait, None)
+
+    def stop(self) -> None:
+        self.stopped = True
+        self.free.release(1 << 16)
+
+
+class Span(NamedTuple):
+    """Which bytes of a file: from `start` to before `end`."""
+
+    start: int
+    end: int
+
+
+def span(header: str | None, size: int) -> Span | None:
+    """Return the one range that a header asks for; None for all of it, Refused (416) beyond the end."""
+    match = RANGE.fullmatch(header.strip()) if header else None
+    if not match or match[1] == match[2] == "":
+        return None
+    if match[1] == "":
+        start, end = max(0, size - int(match[2])), size
+    else:
+        start = int(match[1])
+        end = min(size, int(match[2]) + 1) if match[2] else size
+    if match[1] and match[2] and int(match[2]) < int(match[1]):
+        return None
+    if start >= size or start >= end:
+        raise Refused(416, f"there are only {size} bytes")
+    return Span(start, end)
+
+
+class _Plain(Response[bytes]):
+    """A collection as it is: with its length, and in parts where that is asked for."""
+
+    def __init__(
+        self, hall: Hall, repository: Repository, backup: Backup, asked: str | None, headers: dict[str, str]
+    ) -> None:
+        super().__init__(b"")
+        self.hall, self.repository, self.backup = hall, repository, backup
+        self.span = span(asked, backup.collection_bytes)
+        self.given = headers
+
+    def to_asgi_response(self, *args: Any, **more: Any) -> Any:
+        return self._answer
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        size = self.backup.collection_bytes
+        start, end = self.span or (0, size)
+        headers = {
+            **self.given,
+            "Content-Type": TYPES[PLAIN],
+            "Content-Length": str(end - start),
+            "Accept-Ranges": "bytes",
+            "ETag": f'"{self.backup.collection_sha256[:24]}"',
+        }
+        if self.span:
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+        told = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        begin = {"type": "http.response.start", "status": 206 if self.span else 200, "headers": told}
+        if scope["state"]["bare"]:
+            await send(begin)
+            await send({"type": "http.response.body", "body": b""})
+            return
+        with self.hall.place(), tempfile.TemporaryDirectory(prefix="ankibak-") as folder:
+            path = Path(folder) / "collection.anki2"
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(
+                self.hall.threads, self.repository.restore_collection, self.backup.id, path
+            )
+            await send(begin)
+            with open(path, "rb") as file:
+                while start < end:
+                    block = os.pread(file.fileno(), min(BLOCK, end - start), start)
+                    if not block:
+                        raise AnkibakError("the collection ended early")
+                    start += len(block)
+                    await send({"type": "http.response.body", "body": block, "more_body": start < end})

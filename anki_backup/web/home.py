@@ -1,0 +1,215 @@
+"""Home: are the cards safe, what is newest, how it grew. From the catalog and small documents alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from litestar import Request, Response, get
+from markupsafe import Markup
+
+from anki_backup import figures
+from anki_backup.catalog import Entry
+from anki_backup.model import Backup
+from anki_backup.safety import Safety
+from anki_backup.web import charts, house
+from anki_backup.web.desk import Desk, now
+from anki_backup.web.house import House
+
+Asked = Request[Any, Any, Any]
+NEWEST = 8
+DAYS = 30
+POINTS = 48
+TOP_DECKS = 6
+# A worse outcome in an hour hides a better one.
+RANK = ("unchanged", "saved", "warning", "missed", "failed")
+OUTCOMES = {"created": "saved", "skipped": "unchanged", "failed": "failed", "interrupted": "warning"}
+
+
+@get("/", include_in_schema=False)
+async def show(request: Asked, source: str | None = None) -> Response[bytes]:
+    """The sentence, the newest backups, and what became of the collection."""
+    here = house.of(request)
+
+    def build() -> Response[bytes]:
+        verdict = here.safety()
+        known = here.desk.sources()
+        chosen = source if source in known else _main_source(here, known)
+        values = here.desk.remembered(("home", chosen, _hour()), lambda: _values(here.desk, chosen))
+        return here.paper.page(
+            request, "home", verdict=verdict, advice=advice(verdict), sources=known, source=chosen, **values
+        )
+
+    return await here.desk.ask(build)
+
+
+def advice(verdict: Safety) -> dict[str, str] | None:
+    """Return the one thing to do: what it is, and where."""
+    if verdict.safe:
+        return None
+    if verdict.alarms:
+        found = verdict.alarms[0]
+        return {"words": "See what is gone", "path": f"/backups/{found.backup}"}
+    if verdict.findings:
+        return {"words": "See the backups", "path": "/backups"}
+    return {"words": "See the runs", "path": "/runs"}
+
+
+def _main_source(here: House, known: list[str]) -> str | None:
+    entries = here.desk.entries()
+    return entries[-1].source if entries else known[0] if known else None
+
+
+def _hour() -> str:
+    return f"{now():%Y-%m-%dT%H}"
+
+
+def _values(desk: Desk, source: str | None) -> dict[str, Any]:
+    """Return what the page shows of one source; true until the repository changes or the hour ends."""
+    entries = desk.entries(source)
+    newest = desk.backups(entries[-NEWEST:][::-1])
+    sampled = desk.sampled(source, POINTS) if source else []
+    history = desk.backups(sampled)
+    strip, counts = runs_strip(desk, source)
+    return {
+        "rows": with_changes(desk, newest),
+        "tiles": _tiles(history),
+        "strip": strip,
+        "outcomes": counts,
+        "growth": _growth(desk, source, sampled) if len(sampled) > 1 else None,
+        "pointers": desk.pointers(),
+    }
+
+
+def with_changes(desk: Desk, backups: list[Backup]) -> list[dict[str, Any]]:
+    """Return backups with what differs from the one before each, in figures."""
+    places = desk.places()
+    before_ids = [backup.previous for backup in backups if backup.previous in places]
+    before = {one.id: one for one in desk.backups([places[name] for name in before_ids if name])}
+    rows = []
+    for backup in backups:
+        old = before.get(backup.previous or "")
+        change = {
+            name: (getattr(backup.stats, name) or 0) - (getattr(old.stats, name) or 0) if old else 0
+            for name in ("cards", "notes", "decks", "revlog")
+        }
+        change["media"] = backup.media_files - old.media_files if old else 0
+        rows.append({"backup": backup, "change": change, "first": old is None})
+    return rows
+
+
+def _tiles(history: list[Backup]) -> list[dict[str, Any]]:
+    if not history:
+        return []
+    last = history[-1]
+    series = {
+        "cards": [backup.stats.cards or 0 for backup in history],
+        "notes": [backup.stats.notes or 0 for backup in history],
+        "reviews": [backup.stats.revlog or 0 for backup in history],
+        "decks": [backup.stats.decks or 0 for backup in history],
+        "media files": [backup.media_files for backup in history],
+    }
+    since = history[0].created_at
+    return [
+        {
+            "name": name,
+            "value": values[-1],
+            "change": values[-1] - values[0],
+            "since": since,
+            "spark": charts.spark(values, f"{name} since {since:%d %B %Y}: from {values[0]} to {values[-1]}"),
+        }
+        for name, values in series.items()
+        if values[-1] or last.media_files
+    ]
+
+
+def runs_strip(desk: Desk, source: str | None) -> tuple[Markup, Counter[str]]:
+    """Return thirty days of runs as a picture, and how many came to what."""
+    zone = desk.zone
+    today = now().astimezone(zone).date()
+    days = [today - timedelta(days=DAYS - 1 - number) for number in range(DAYS)]
+    since = now() - timedelta(days=DAYS + 1)
+    found: dict[tuple[int, int], str] = {}
+    counts: Counter[str] = Counter()
+    for run in desk.runs(source, since, DAYS * 24 * 4):
+        at = run.started_at.astimezone(zone)
+        column = (at.date() - days[0]).days
+        word = OUTCOMES.get(run.outcome, "warning")
+        if 0 <= column < DAYS:
+            counts[word] += run.count
+            place = (column, at.hour)
+            if RANK.index(word) > RANK.index(found.get(place, RANK[0])) or place not in found:
+                found[place] = word
+    told = ", ".join(f"{number} {word}" for word, number in counts.most_common()) or "none"
+    return charts.strip(found, days, f"Runs of the last {DAYS} days by hour: {told}"), counts
+
+
+def _growth(desk: Desk, source: str | None, sampled: list[Entry]) -> dict[str, Any] | None:
+    """Return the cards of the largest top decks over time, with a flag for each rollback and alarm."""
+    drawn = [(entry, desk.pictures(entry.id)) for entry in sampled]
+    points = [
+        (entry.created, {deck.name: deck.count for deck in each.decks}) for entry, each in drawn if each
+    ]
+    if len(points) < 2:
+        return None
+    largest: Counter[str] = Counter()
+    for _, decks in points:
+        for name, number in decks.items():
+            largest[name] = max(largest[name], number)
+    names = [name for name, _ in largest.most_common(TOP_DECKS)]
+    series = [(name, [decks.get(name, 0) for _, decks in points]) for name in names]
+    others = [sum(n for name, n in decks.items() if name not in names) for _, decks in points]
+    if any(others):
+        series.append(("all others", others))
+    times = [float(time) for time, _ in points]
+    first, last = (datetime.fromtimestamp(time, UTC) for time in (times[0], times[-1]))
+    flags = _flags(desk, source, first)
+    label = f"Cards by top deck from {first:%d %B %Y} to {last:%d %B %Y}: " + ", ".join(
+        f"{name} from {values[0]} to {values[-1]}" for name, values in series
+    )
+    return {
+        "picture": charts.growth(times, series, flags, label, _ticks(first, last)),
+        "series": [(name, values[0], values[-1]) for name, values in series],
+        "flags": [(datetime.fromtimestamp(time, UTC), kind, words) for time, kind, words in flags],
+        "first": first,
+        "last": last,
+    }
+
+
+def _flags(desk: Desk, source: str | None, first: datetime) -> list[tuple[float, str, str]]:
+    flags = []
+    for event in desk.rollbacks():
+        at = datetime.fromisoformat(event["at"])
+        if event.get("source") == source and at >= first:
+            back = figures.local(at, desk.zone)
+            flags.append((at.timestamp(), "rolled", f"rolled back to {event.get('to')} on {back}"))
+    for backup in desk.alarming(source):
+        if backup.alarm:
+            words = f"{backup.alarm.kind} fell from {backup.alarm.before} to {backup.alarm.after}"
+            flags.append((backup.created_at.timestamp(), "shrunk", words))
+    return sorted(flags)[-12:]
+
+
+def _ticks(first: datetime, last: datetime) -> list[tuple[float, str]]:
+    """Return up to eight times with their words: days, months or years, as the span asks for."""
+    span = last - first
+    if span < timedelta(days=3):
+        step, form = timedelta(hours=6), "%H:%M"
+    elif span < timedelta(days=60):
+        step, form = max(timedelta(days=1), span / 7), "%d %b"
+    elif span < timedelta(days=900):
+        step, form = span / 7, "%b %Y"
+    else:
+        step, form = timedelta(days=366), "%Y"
+    ticks: list[tuple[float, str]] = []
+    at = first + step
+    while at < last and len(ticks) < 12:
+        ticks.append((at.timestamp(), at.strftime(form)))
+        at += step
+    return ticks
+
+
+def day_of(text: str) -> date:
+    """Return the day of a document of pictures."""
+    return date.fromisoformat(text)

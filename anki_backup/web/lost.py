@@ -1,0 +1,161 @@
+"""I lost something: what is gone, and the last backup that still had it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from litestar import Request, Response, get
+
+from anki_backup.catalog import Entry
+from anki_backup.errors import DamageError
+from anki_backup.model import Backup
+from anki_backup.web import house
+from anki_backup.web.desk import Desk
+
+Asked = Request[Any, Any, Any]
+SAMPLES = 80
+STEPS = 16
+SHOWN = 40
+WAYS = {
+    "deck": ("A deck", "It is not in the list any more, or nearly empty."),
+    "cards": ("Some cards", "There are fewer than there should be."),
+    "media": ("Pictures or sounds", "Cards show an empty frame."),
+    "all": ("Everything after a wrong sync", "It looks as it did long ago, or like another device."),
+}
+# A deck that has less than this of what it had counts as lost.
+LEFT = 0.7
+
+
+class LostDeck(NamedTuple):
+    """A deck that is gone or shrank: what it had, what it has, and the last backup that had it all."""
+
+    name: str
+    cards: int
+    now: int
+    last: Backup
+
+
+class Drop(NamedTuple):
+    """Two backups that follow each other, with fewer of something in the second."""
+
+    before: Backup
+    after: Backup
+    gone: int
+
+
+@get("/lost", include_in_schema=False)
+async def show(request: Asked, what: str | None = None, source: str | None = None) -> Response[bytes]:
+    """What was lost? Then: where it still is."""
+    here = house.of(request)
+
+    def build() -> Response[bytes]:
+        desk = here.desk
+        known = desk.sources()
+        entries = desk.entries()
+        chosen = source if source in known else entries[-1].source if entries else None
+        way = what if what in WAYS else None
+        decks: list[LostDeck] = []
+        drops: list[Drop] = []
+        recent: list[Backup] = []
+        if chosen and way == "deck":
+            decks = desk.remembered(("lost decks", chosen), lambda: lost_decks(desk, chosen))
+        elif chosen and way in ("cards", "media"):
+            drops = desk.remembered(("drops", chosen, way), lambda: find_drops(desk, chosen, way))
+        elif chosen and way == "all":
+            recent = desk.backups(desk.sampled(chosen, 30)[::-1])
+        return here.paper.page(
+            request,
+            "lost",
+            ways=WAYS,
+            way=way,
+            decks=decks,
+            drops=drops,
+            recent=recent,
+            sources=known,
+            source=chosen,
+            configured=chosen in here.config.sources,
+        )
+
+    return await here.desk.ask(build)
+
+
+def lost_decks(desk: Desk, source: str) -> list[LostDeck]:
+    """Return the decks that some backup had more of than the newest has, the largest loss first."""
+    entries = desk.entries(source)
+    if not entries:
+        return []
+    now = _decks(desk, entries[-1].id)
+    most: dict[int, tuple[int, str]] = {}
+    for entry in desk.sampled(source, SAMPLES):
+        for number, (name, cards) in _decks(desk, entry.id).items():
+            if cards and cards >= most.get(number, (0, ""))[0]:
+                most[number] = cards, name
+    found = []
+    for number, (cards, name) in most.items():
+        left = now.get(number, ("", 0))[1]
+        if left >= cards * LEFT:
+            continue
+
+        def has(entry: Entry, number: int = number, least: float = cards * LEFT) -> bool:
+            return _decks(desk, entry.id).get(number, ("", 0))[1] >= least
+
+        last = _last(entries, has)
+        if last:
+            had = _decks(desk, last.id)[number]
+            found.append(LostDeck(had[0] or name, had[1], left, desk.backups([last])[0]))
+    return sorted(found, key=lambda lost: lost.now - lost.cards)[:SHOWN]
+
+
+def _decks(desk: Desk, backup_id: str) -> dict[int, tuple[str, int]]:
+    def read() -> dict[int, tuple[str, int]]:
+        try:
+            return {deck.id: (deck.name, deck.cards) for deck in desk.repository.decks(backup_id)}
+        except DamageError:
+            return {}
+
+    return desk.remembered(("deck cards", backup_id), read)
+
+
+def _last(entries: list[Entry], has: Callable[[Entry], bool]) -> Entry | None:
+    """Return the last backup that has something which the newest hasn't: by halves, after a coarse look."""
+    step = max(1, len(entries) // SAMPLES)
+    at = next((place for place in range(len(entries) - 1, -1, -step) if has(entries[place])), None)
+    if at is None:
+        return None
+    low, high = at, min(at + step, len(entries) - 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if has(entries[middle]) else (low, middle)
+    return entries[low]
+
+
+def find_drops(desk: Desk, source: str, what: str) -> list[Drop]:
+    """Return where cards or media became fewer, the largest first."""
+
+    def number(backup: Backup) -> int:
+        return (backup.stats.cards or 0) if what == "cards" else backup.media_files
+
+    entries = desk.entries(source)
+    sampled = desk.sampled(source, SAMPLES * 4)
+    places = {entry.id: at for at, entry in enumerate(entries)}
+    found = []
+    backups = desk.backups(sampled)
+    for before, after in pairwise(backups):
+        if number(after) >= number(before):
+            continue
+        low, high, steps = places[before.id], places[after.id], 0
+        first, last = before, after
+        while high - low > 1 and steps < STEPS:
+            middle, steps = (low + high) // 2, steps + 1
+            looked = desk.backups([entries[middle]])[0]
+            if number(looked) > number(last):
+                low, first = middle, looked
+            else:
+                high, last = middle, looked
+        found.append(Drop(first, last, number(first) - number(last)))
+    return sorted(found, key=lambda drop: (-drop.gone, -drop.after.sequence))[:12]
+
+
+HANDLERS = [show]

@@ -1,0 +1,103 @@
+"""Pages: templates filled in, figures as people read them, and who is reading."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime, tzinfo
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Request, Response
+
+from anki_backup import __version__, figures
+from anki_backup.terminal import escape
+from anki_backup.web.gate import Who
+from anki_backup.web.replies import html
+
+HERE = Path(__file__).parent
+STYLE = HERE / "static" / "style.css"
+STATES = {"created": "saved", "skipped": "unchanged", "failed": "failed", "interrupted": "interrupted"}
+
+
+@cache
+def style(*, packed: bool = False) -> bytes:
+    """Return the style sheet."""
+    return gzip.compress(style(), 9) if packed else STYLE.read_bytes()
+
+
+@cache
+def style_mark() -> str:
+    """Return what changes with the style sheet, so that it can be kept for ever."""
+    return hashlib.sha256(style()).hexdigest()[:12]
+
+
+def plain(value: object) -> str:
+    """Return text from outside so that it can't reorder or hide what stands beside it."""
+    return "" if value is None else escape(str(value))
+
+
+def signed(number: int | None) -> str:
+    """Return a difference with its sign; nothing for none."""
+    if not number:
+        return ""
+    return f"{'+' if number > 0 else '−'}{figures.count(abs(number))}"
+
+
+class Paper:
+    """The templates of one server."""
+
+    def __init__(self, zone: tzinfo | None) -> None:
+        self.zone = zone
+        # Precise about what is missing, and nothing is ever put in unescaped.
+        self.templates = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self.templates.filters |= {
+            "size": figures.size,
+            "count": figures.count,
+            "duration": figures.duration,
+            "plain": plain,
+            "signed": signed,
+            "local": lambda at: figures.local(at, zone),
+            "day": lambda at: f"{at.astimezone(zone):%A, %d %B %Y}",
+            "date": lambda at: f"{at.astimezone(zone):%d %b %Y}".lstrip("0"),
+            "clock": lambda at: f"{at.astimezone(zone):%H:%M}",
+            "utc": figures.utc,
+            "ago": lambda at: figures.ago(at, datetime.now(UTC)),
+            "path": lambda text: quote(str(text), safe="", errors="replace"),
+            "state": lambda outcome: STATES.get(outcome, outcome),
+        }
+        self.templates.tests["one"] = lambda number: number == 1
+
+    def page(
+        self, request: Request[Any, Any, Any], name: str, status: int = 200, **values: Any
+    ) -> Response[bytes]:
+        """Return a page as an answer."""
+        who: Who = request.scope["state"]["who"]
+        known: dict[str, Any] = {
+            "who": who,
+            "base": who.base,
+            "here": request.scope["path"],
+            "csrf": who.csrf if who.session else "",
+            "version": __version__,
+            "style": style_mark(),
+            "query": query,
+        }
+        text = self.templates.get_template(f"{name}.html").render({**known, **values})
+        return Response(html(text), status_code=status, media_type="text/html")
+
+
+def query(values: Mapping[str, Any]) -> str:
+    """Return the query of a URL, without what is empty."""
+    kept = {name: value for name, value in values.items() if value not in (None, "")}
+    return "?" + urlencode(kept, errors="replace") if kept else ""

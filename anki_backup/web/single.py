@@ -1,0 +1,266 @@
+"""One backup: what is in it, and what can be done with it."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+from litestar import Request, Response, get, post
+
+from anki_backup.errors import DamageError
+from anki_backup.model import Backup, DeckStats
+from anki_backup.pictures import Pictures
+from anki_backup.web import actions, charts, downloads, house
+from anki_backup.web.desk import now
+from anki_backup.web.entry import go
+from anki_backup.web.home import with_changes
+from anki_backup.web.house import House
+from anki_backup.web.replies import Refused
+
+Asked = Request[Any, Any, Any]
+DECKS = 60
+TREEMAP = 24
+STATES = (
+    ("new", "New"),
+    ("learning", "Learning"),
+    ("young", "Young"),
+    ("mature", "Mature"),
+    ("suspended", "Suspended"),
+    ("buried", "Buried"),
+)
+FORMATS = {
+    "tar.zst": "Everything, as files",
+    "colpkg": "For Anki: File > Import, replaces a collection",
+    "apkg": "For Anki: adds to a collection",
+    "zip": "Everything, as a zip",
+    "anki2": "The collection alone, without media",
+}
+
+
+@get("/backups/{backup_id:str}", include_in_schema=False)
+async def show(request: Asked, backup_id: str, all: str | None = None) -> Response[bytes]:
+    """Statistics, decks, pictures, metadata, actions."""
+    here = house.of(request)
+
+    def build() -> Response[bytes]:
+        backup = here.desk.backup(backup_id)
+        try:
+            decks = here.desk.decks(backup.id)
+            manifest = here.desk.manifest(backup.id)
+        except DamageError as error:
+            return here.paper.page(request, "error", 422, title="This backup is damaged", error=error)
+        drawn = here.desk.pictures(backup.id)
+        return here.paper.page(
+            request,
+            "backup",
+            backup=backup,
+            row=with_changes(here.desk, [backup])[0],
+            manifest=manifest,
+            tree=tree(decks)[: None if all else DECKS],
+            hidden=max(0, len(decks) - DECKS) if not all else 0,
+            treemap=_treemap(decks),
+            drawn=_drawings(drawn) if drawn else None,
+            after=here.desk.after(backup),
+            active=here.desk.pointers().get(backup.source) == backup.id,
+            formats=[(word, FORMATS[word]) for word in downloads.words()],
+            configured=backup.source in here.config.sources,
+            proved=backup.verified_at,
+        )
+
+    return await here.desk.ask(build)
+
+
+def tree(decks: list[DeckStats]) -> list[dict[str, Any]]:
+    """Return decks with their depth, their own name and the cards of all below them."""
+    whole: dict[str, int] = {}
+    for deck in decks:
+        levels = deck.name.split("::")
+        for depth in range(1, len(levels) + 1):
+            name = "::".join(levels[:depth])
+            whole[name] = whole.get(name, 0) + deck.cards
+    most = max(whole.values(), default=0) or 1
+    return [
+        {
+            "name": deck.name.rpartition("::")[2],
+            "full": deck.name,
+            "depth": min(deck.name.count("::"), 6),
+            "cards": deck.cards,
+            "all": whole[deck.name],
+            "share": whole[deck.name] / most,
+        }
+        for deck in decks
+    ]
+
+
+def _treemap(decks: list[DeckStats]) -> Any:
+    full = [(deck.name, deck.cards) for deck in decks if deck.cards]
+    largest = sorted(full, key=lambda item: (-item[1], item[0]))
+    items = largest[:TREEMAP]
+    if rest := sum(number for _, number in largest[TREEMAP:]):
+        items.append((f"{len(largest) - TREEMAP} more", rest))
+        items.sort(key=lambda item: -item[1])
+    if len(items) < 2:
+        return None
+    return charts.treemap(items, "Cards by deck: " + ", ".join(f"{name} {number}" for name, number in items))
+
+
+def _drawings(drawn: Pictures) -> dict[str, Any]:
+    last = date.fromisoformat(drawn.day)
+    days = [last + timedelta(days=number) for number in range(len(drawn.due) - 1)]
+    parts = [(f"p-{word}", title, getattr(drawn.states, word)) for word, title in STATES]
+    months: dict[str, int] = {}
+    first = last - timedelta(days=len(drawn.reviews) - 1)
+    for number, count in enumerate(drawn.reviews):
+        month = f"{first + timedelta(days=number):%B %Y}"
+        months[month] = months.get(month, 0) + count
+    active = sum(1 for count in drawn.reviews if count)
+    labels = ["overdue", *(f"{day:%d %b}" for day in days)]
+    return {
+        "heatmap": charts.heatmap(drawn.reviews, last),
+        "months": months,
+        "reviews": sum(drawn.reviews),
+        "active": active,
+        "a_day": round(sum(drawn.reviews) / active) if active else 0,
+        "states": parts,
+        "share": charts.share(
+            parts, "Cards: " + ", ".join(f"{number} {title}" for _, title, number in parts)
+        ),
+        "due": sum(drawn.due),
+        "overdue": drawn.due[0] if drawn.due else 0,
+        "today": drawn.due[1] if len(drawn.due) > 1 else 0,
+        "forecast": charts.bars(
+            drawn.due, labels, f"Reviews due: {drawn.due[0]} overdue, {sum(drawn.due[1:])} in the month after"
+        ),
+        "notetypes": drawn.notetypes,
+        "most": max((each.count for each in drawn.notetypes), default=1),
+    }
+
+
+@get("/backups/{backup_id:str}/download", include_in_schema=False)
+async def download(
+    request: Asked, backup_id: str, format: str | None = None, deck: str | None = None
+) -> Response[Any]:
+    """The backup as a file."""
+    here = house.of(request)
+    backup = await here.desk.ask(here.desk.backup, backup_id)
+    return await here.hall.send(request, here.desk.repository, backup, format or None, deck or None)
+
+
+@get("/backups/{backup_id:str}/media/{name:str}", include_in_schema=False)
+async def media(request: Asked, backup_id: str, name: str) -> Response[Any]:
+    """A small picture of a backup."""
+    here = house.of(request)
+    backup = await here.desk.ask(here.desk.backup, backup_id)
+    kind = downloads.PICTURES.get(name[name.rfind(".") :].lower())
+    data = await here.desk.ask(here.desk.picture, backup.id, name) if kind else None
+    if data is None:
+        raise Refused(404, "there is no such picture")
+    return Response(data, media_type=f"image/{kind}", headers={"Cache-Control": "private, max-age=86400"})
+
+
+# Rolling back
+
+
+@get("/backups/{backup_id:str}/rollback", include_in_schema=False)
+async def confirm(request: Asked, backup_id: str) -> Response[Any]:
+    """What comes back, what is lost since, and the word to type."""
+    here = house.of(request)
+    return await here.desk.ask(lambda: _confirm(here, request, here.desk.backup(backup_id)))
+
+
+def _confirm(here: House, request: Asked, backup: Backup, *, wrong: bool = False) -> Response[Any]:
+    newest = here.desk.backups(here.desk.entries(backup.source)[-1:])[0]
+    lost = {
+        name: (getattr(newest.stats, name) or 0) - (getattr(backup.stats, name) or 0)
+        for name in ("cards", "notes", "decks", "revlog")
+    }
+    lost["media"] = newest.media_files - backup.media_files
+    settings = here.config.sources.get(backup.source)
+    return here.paper.page(
+        request,
+        "rollback",
+        422 if wrong else 200,
+        backup=backup,
+        newest=newest,
+        lost=lost,
+        kind=settings.kind if settings else None,
+        wrong=wrong,
+        wait=here.desk.cooling(backup.source, now()),
+        active=here.desk.pointers().get(backup.source) == backup.id,
+    )
+
+
+@post("/backups/{backup_id:str}/rollback", include_in_schema=False, status_code=303)
+async def roll_back(request: Asked, backup_id: str) -> Response[Any]:
+    """Start it, if the word was typed."""
+    here, who = house.of(request), house.asker(request)
+    backup = await here.desk.ask(here.desk.backup, backup_id)
+    if who.form.get("word", "").strip().lower() != backup.source:
+        return await here.desk.ask(lambda: _confirm(here, request, backup, wrong=True))
+    job = await here.desk.ask(actions.roll_back, here, backup, who)
+    return go(request, f"/jobs/{job.id}")
+
+
+@post("/undo", include_in_schema=False, status_code=303)
+async def undo(request: Asked) -> Response[Any]:
+    """Undo the last rollback of a source."""
+    here, who = house.of(request), house.asker(request)
+    job = await here.desk.ask(actions.undo, here, who.form.get("source", ""), who)
+    return go(request, f"/jobs/{job.id}")
+
+
+# Small changes
+
+
+@post("/backups/{backup_id:str}/{word:str}", include_in_schema=False, status_code=303)
+async def act(request: Asked, backup_id: str, word: str) -> Response[Any]:
+    """Pin, unpin or verify a backup."""
+    here, who = house.of(request), house.asker(request)
+    backup = await here.desk.ask(here.desk.backup, backup_id)
+    if word == "pin":
+        job = await here.desk.ask(actions.pin, here, backup, who.form.get("label", ""), who)
+    elif word == "unpin":
+        job = await here.desk.ask(actions.unpin, here, backup, who)
+    elif word == "verify":
+        job = await here.desk.ask(actions.verify, here, backup, who)
+    else:
+        raise Refused(404, "there is nothing here")
+    return go(request, f"/jobs/{job.id}")
+
+
+@post("/runs", include_in_schema=False, status_code=303)
+async def run(request: Asked) -> Response[Any]:
+    """Start a run."""
+    here, who = house.of(request), house.asker(request)
+    job = await here.desk.ask(actions.run, here, who.form.get("source") or None, who)
+    return go(request, f"/jobs/{job.id}")
+
+
+@get("/jobs/{job_id:str}", include_in_schema=False)
+async def job(request: Asked, job_id: str) -> Response[Any]:
+    """How a job stands; the page comes again by itself while it goes on."""
+    here = house.of(request)
+
+    def build() -> Response[Any]:
+        progress = here.jobs.find(job_id)
+        what = progress.job.words[0]
+        source = None
+        if what == "rollback" and progress.result:
+            source = progress.result.get("source")
+        if what == "rollback" and source is None and progress.job.backup:
+            source = here.desk.backup(progress.job.backup).source
+        page = here.paper.page(
+            request, "job", progress=progress, what=what, source=source, seconds=_seconds(progress.job)
+        )
+        if progress.state == "running":
+            page.headers["Refresh"] = "2"
+        return page
+
+    return await here.desk.ask(build)
+
+
+def _seconds(job: Any) -> int:
+    return int((now() - job.started_at).total_seconds())
+
+
+HANDLERS = [show, download, media, confirm, roll_back, undo, act, run, job]

@@ -1,0 +1,202 @@
+"""The API gives the same documents as `--json`, and its writes are the program's own commands."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from anki_backup.model import ID_PATTERN
+from tests.web.conftest import Served
+
+
+def typed(run_ankibak, served: Served, *args: str) -> dict:
+    """Return what the program prints for the same question."""
+    done = run_ankibak("-c", served.place / "config.toml", *args, "--json")
+    return json.loads(done.stdout)
+
+
+def ended(client, event: str) -> dict:
+    """Wait for a job, and return how it ended."""
+    for _ in range(300):
+        state = client.get(event).json()
+        if state["state"] != "running":
+            return state
+        time.sleep(0.2)
+    raise AssertionError("the job went on and on")
+
+
+def test_the_list_is_that_of_list_json(served: Served, run_ankibak):
+    with served.client() as client:
+        found = client.get("/api/v1/backups", params={"limit": 5}).json()
+    assert found["backups"] == typed(run_ankibak, served, "list", "--limit", "5")["backups"]
+
+
+def test_paging_comes_by_all_of_them_once(served: Served):
+    with served.client() as client:
+        names, before = [], None
+        while True:
+            page = client.get("/api/v1/backups", params={"limit": 3} | ({"before": before} if before else {}))
+            names += [backup["id"] for backup in page.json()["backups"]]
+            if not (before := page.json()["next"]):
+                break
+        everything = client.get("/api/v1/backups", params={"limit": 500}).json()["backups"]
+    assert names == [backup["id"] for backup in everything]
+    assert len(set(names)) == len(names) > 6
+
+
+def test_the_list_can_be_narrowed(served: Served):
+    with served.client() as client:
+        assert client.get("/api/v1/backups", params={"source": "other"}).json()["backups"] == []
+        newest = client.get("/api/v1/backups", params={"limit": 1}).json()["backups"][0]
+        since = client.get("/api/v1/backups", params={"since": newest["created_at"]}).json()
+    assert [backup["id"] for backup in since["backups"]] == [newest["id"]]
+    assert since["next"] is None
+
+
+def test_one_backup_is_that_of_show_json(served: Served, run_ankibak):
+    with served.client() as client:
+        newest = client.get("/api/v1/backups/latest").json()
+        assert client.get(f"/api/v1/backups/{newest['id']}").json() == newest
+    assert newest == typed(run_ankibak, served, "show", "latest")
+
+
+def test_status_is_that_of_status_json(served: Served, run_ankibak):
+    with served.client() as client:
+        found = client.get("/api/v1/status").json()
+    expected = typed(run_ankibak, served, "status")
+    for document in (found, expected):
+        for source in document["sources"]:
+            source.pop("age_s"), source.pop("next_run_at")
+    assert found == expected
+
+
+def test_runs_are_those_of_runs_json(served: Served, run_ankibak):
+    with served.client() as client:
+        found = client.get("/api/v1/runs", params={"limit": 20}).json()
+    assert found == typed(run_ankibak, served, "runs", "--limit", "20")
+
+
+def test_a_download_has_the_bytes_that_the_manifest_names(served: Served):
+    with served.client() as client:
+        newest = client.get("/api/v1/backups/latest").json()
+        answer = client.get("/api/v1/backups/latest/download", params={"format": "anki2"})
+    assert hashlib.sha256(answer.content).hexdigest() == newest["collection_sha256"]
+    assert int(answer.headers["content-length"]) == newest["collection_bytes"] == len(answer.content)
+    assert f'filename="desktop-{newest["id"]}.anki2"' in answer.headers["content-disposition"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "part"),
+    [
+        ("bytes=0-15", 206, slice(0, 16)),
+        ("bytes=100-", 206, slice(100, None)),
+        ("bytes=-20", 206, slice(-20, None)),
+        ("bytes=5-1000000000", 206, slice(5, None)),
+        ("lines=1-2", 200, slice(None)),
+        ("bytes=9-3", 200, slice(None)),
+        ("bytes=99999999999-", 416, slice(0)),
+    ],
+)
+def test_parts_of_a_plain_file_can_be_asked_for(served: Served, asked: str, status: int, part: slice):
+    with served.client() as client:
+        path = "/api/v1/backups/latest/download?format=anki2"
+        whole = client.get(path).content
+        answer = client.get(path, headers={"Range": asked})
+    assert answer.status_code == status
+    if status < 400:
+        assert answer.content == whole[part]
+
+
+def test_head_tells_the_length_and_sends_nothing(served: Served):
+    with served.client() as client:
+        answer = client.head("/api/v1/backups/latest/download?format=anki2")
+        size = client.get("/api/v1/backups/latest").json()["collection_bytes"]
+    assert answer.status_code == 200 and answer.content == b""
+    assert int(answer.headers["content-length"]) == size
+
+
+def test_an_answer_that_is_known_is_not_sent_again(served: Served):
+    with served.client() as client:
+        first = client.get("/api/v1/backups")
+        again = client.get("/api/v1/backups", headers={"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304 and again.content == b""
+
+
+def test_metrics_are_for_those_with_a_token(served: Served):
+    with served.client() as client:
+        answer = client.get("/metrics")
+        assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/plain")
+        assert "\nankibak_safe " in answer.text and 'source="desktop"' in answer.text
+    with served.client(None) as client:
+        assert client.get("/metrics").status_code == 401
+
+
+def test_what_changed_is_that_of_diff_json(served: Served, run_ankibak):
+    with served.client() as client:
+        assert client.get("/api/v1/diff").json() == typed(run_ankibak, served, "diff")
+        with_items = client.get("/api/v1/diff", params={"items": "1"}).json()
+    assert with_items == typed(run_ankibak, served, "diff", "--notes")
+
+
+def test_health_needs_no_login_and_tells_nothing(served: Served):
+    with served.client(None) as client:
+        assert client.get("/api/v1/healthz").json() == {"ok": True}
+        assert client.get("/api/v1/readyz").json() == {"ok": True}
+
+
+def test_the_openapi_document_is_held_against_the_page_of_the_api(served: Served):
+    page = (Path(__file__).parents[2] / "docs" / "API.md").read_text("utf-8")
+    with served.client() as client:
+        document = client.get("/schema/openapi.json").json()
+    routes = {f"{method.upper()} {path}" for path, verbs in document["paths"].items() for method in verbs}
+    assert len(routes) >= 11
+    assert {route for route in routes if f"`{route}" not in page} == set()
+
+
+def test_a_run_is_started_by_a_token(serve):
+    served = serve()
+    with served.client() as client:
+        started = client.post("/api/v1/runs")
+        assert started.status_code == 202
+        state = ended(client, started.json()["event"])
+        assert state["state"] == "done", state
+        assert client.get("/api/v1/runs", params={"limit": 1}).json()["results"][0]["source"] == "desktop"
+
+
+def test_a_rollback_by_token_moves_the_pointer_and_writes_the_event(serve):
+    served = serve()
+    with served.client() as client:
+        names = [backup["id"] for backup in client.get("/api/v1/backups").json()["backups"]]
+        target = names[2]
+        started = client.post(f"/api/v1/backups/{target}/rollback")
+        assert started.status_code == 202
+        state = ended(client, started.json()["event"])
+        assert state["state"] == "done", state
+        assert state["result"]["to"] == target
+        assert served.repository.pointers()["desktop"] == target
+        log = (served.place / "repository" / "state" / "events.jsonl").read_text()
+        rolled = [json.loads(line) for line in log.splitlines() if '"event":"rollback"' in line]
+        assert rolled[-1]["to"] == target and rolled[-1]["safety"] in {
+            backup["id"] for backup in client.get("/api/v1/backups").json()["backups"]
+        }
+        again = client.post(f"/api/v1/backups/{target}/rollback")
+        assert again.status_code == 429 and 0 < int(again.headers["retry-after"]) <= 600
+        assert again.json()["error"]["code"] == "too_many"
+
+
+@pytest.mark.parametrize("name", ["x", "2026-01-01T00-00-00Z", "2026-01-01T00-00-00Z%0A", "..%2f..%2fetc"])
+def test_what_is_no_backup_is_not_found(served: Served, name: str):
+    with served.client() as client:
+        answer = client.get(f"/api/v1/backups/{name}")
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "not_found"
+
+
+def test_ids_that_are_listed_are_ids(served: Served):
+    with served.client() as client:
+        found = client.get("/api/v1/backups").json()["backups"]
+    assert all(ID_PATTERN.fullmatch(backup["id"]) for backup in found)

@@ -1,0 +1,126 @@
+"""Starting, refusing to start, and ending."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from anki_backup.logins import Logins
+from anki_backup.repository import Repository
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """Return a folder with a repository, and a configuration without anything."""
+    Repository.create(tmp_path / "repository")
+    (tmp_path / "config.toml").write_text('[storage]\nroot = "repository"\n')
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("settings", "args", "token", "words"),
+    [
+        ("", [], False, "ankibak passwd"),
+        ("[security]\nauth_enabled = false\n", [], True, "ankibak passwd"),
+        ("[security]\nauth_enabled = false\npublic_read = true\n", ["--listen", "0.0.0.0:0"], True, "passwd"),
+        ("[security]\npublic_read = true\n", ["--listen", "0.0.0.0:0"], True, "--listen 127.0.0.1"),
+        ("", ["--listen", "nowhere"], True, "127.0.0.1:8088"),
+        ("", ["--idle-exit", "soon"], True, "--idle-exit 10m"),
+    ],
+)
+def test_it_refuses_to_start_and_says_how_to_mend_it(bare, run_ankibak, settings, args, token, words):
+    (bare / "config.toml").write_text('[storage]\nroot = "repository"\n' + settings)
+    if token:
+        Logins(bare / "repository").add_token("one")
+    done = run_ankibak("-c", bare / "config.toml", "serve", *args, timeout=30)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+
+
+def begin(bare: Path, *args: str, **more: object) -> tuple[subprocess.Popen[str], str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "anki_backup", "-c", str(bare / "config.toml"), "serve", *args],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **more.pop("env", {})},
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
+    line = process.stderr.readline()
+    assert "the web view is at" in line, line + process.stderr.read()
+    return process, line.split()[-1]
+
+
+def test_it_ends_by_itself_when_nobody_asks(bare):
+    Logins(bare / "repository").add_token("one")
+    process, url = begin(bare, "--listen", "127.0.0.1:0", "--idle-exit", "1s")
+    assert httpx.get(f"{url}api/v1/healthz", trust_env=False).status_code == 200
+    assert process.wait(15) == 0
+    process.stderr.close()
+
+
+def test_a_signal_ends_it_at_once_when_nothing_goes_on(bare):
+    Logins(bare / "repository").add_token("one")
+    process, _ = begin(bare, "--listen", "127.0.0.1:0")
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(15) == 143
+    assert time.monotonic() - started < 5
+    process.stderr.close()
+
+
+def test_a_socket_of_a_path_is_private_and_gone_at_the_end(bare):
+    Logins(bare / "repository").add_token("one")
+    path = bare / "web.sock"
+    process, _ = begin(bare, "--listen", f"unix:{path}")
+    assert path.stat().st_mode & 0o777 == 0o660
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
+        assert client.get("http://localhost/api/v1/healthz").status_code == 200
+    process.send_signal(signal.SIGTERM)
+    process.wait(15)
+    process.stderr.close()
+    assert not path.exists()
+
+
+def test_sockets_that_systemd_opened_are_taken(bare):
+    Logins(bare / "repository").add_token("one")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        # What systemd does: descriptor 3, and a process that knows its own number.
+        script = f'exec 3<&{listening.fileno()}; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@"'
+        command = [sys.executable, "-m", "anki_backup", "-c", str(bare / "config.toml"), "serve"]
+        process = subprocess.Popen(
+            ["/bin/bash", "-c", script, "sh", *command],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            pass_fds=[listening.fileno()],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert f":{port}/" in process.stderr.readline()
+        assert httpx.get(f"http://127.0.0.1:{port}/api/v1/healthz", trust_env=False).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        process.wait(15)
+        process.stderr.close()
+
+
+def test_passwd_and_token_from_a_pipe(bare, run_ankibak):
+    config = bare / "config.toml"
+    assert run_ankibak("-c", config, "passwd", input="short\n").returncode == 2
+    assert run_ankibak("-c", config, "passwd", input="long enough\n").returncode == 0
+    assert Logins(bare / "repository").is_password("long enough")
+    secret = run_ankibak("-c", config, "token", "add", "laptop").stdout.strip()
+    assert Logins(bare / "repository").token(secret) == "laptop"
+    assert run_ankibak("-c", config, "token", "add", "laptop").returncode == 2
+    listed = run_ankibak("-c", config, "token", "list").stdout
+    assert listed.startswith("laptop\t") and secret not in listed
+    assert run_ankibak("-c", config, "token", "revoke", "other").returncode == 5
+    assert run_ankibak("-c", config, "token", "revoke", "laptop").returncode == 0
+    assert Logins(bare / "repository").token(secret) is None
