@@ -32,7 +32,7 @@ bench: .venv/ready ## measure, beside restic and borg
 	need restic:restic borg:borgbackup
 	$(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
-demo: .venv/ready ## a tour on a made-up collection
+demo: .venv/ready ## a tour on an account made for it
 	$(BIN)/ankibak demo $(ARGS)
 
 lint: .venv/ready ## look for what ruff finds wrong

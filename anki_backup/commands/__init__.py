@@ -54,7 +54,7 @@ COMMANDS = {
     "catalog": "Rebuild the index of backups from their files",
     "schedule": "Install, show or remove systemd units",
     "config": "Show or check the configuration",
-    "demo": "Try everything out on a collection made for it",
+    "demo": "Try everything out on an account made for it",
 }
 
 
