@@ -23,6 +23,7 @@ from anki_backup.model import SOURCE_PATTERN
 from anki_backup.settings import (
     DEFAULT_SCHEDULE,
     KINDS,
+    AnkiwebSource,
     ProfileSource,
     Retention,
     Schedule,
@@ -33,6 +34,7 @@ from anki_backup.settings import (
 from anki_backup.values import duration, nearest, read
 
 SYSTEM_FILE = Path("/etc/ankibak/config.toml")
+ANKIWEB_JITTER = duration("10m")
 Place = tuple[str, ...]
 T = TypeVar("T", bound=Struct)
 
@@ -61,8 +63,16 @@ class Config(Settings, frozen=True, kw_only=True):
         raise NotFoundError(f"there is no source {name}", hint=hint)
 
     def schedule_of(self, name: str) -> Schedule:
-        """Return when a source is backed up: its own schedule over the general one."""
-        return (self.source(name).schedule or Schedule()).over(self.schedule)
+        """Return when a source is backed up: its own schedule over the general one.
+
+        Whose jitter nobody set, AnkiWeb is asked at any of ten minutes: many run on the hour.
+        """
+        source = self.source(name)
+        own = source.schedule or Schedule()
+        unset = own.jitter is None and self.origin("schedule.jitter") == "default"
+        if isinstance(source, AnkiwebSource) and source.endpoint is None and unset:
+            own = structs.replace(own, jitter=ANKIWEB_JITTER)
+        return own.over(self.schedule)
 
     def hooks_of(self, name: str) -> Hooks:
         """Return the programs that are run around a backup of a source: its own over the general ones."""

@@ -145,3 +145,17 @@ def test_retention_days_and_the_table_are_never_both_given(refused):
 def test_an_empty_retention_would_keep_nothing_and_is_refused(refused):
     assert "FILE, line 1: retention needs at least one rule" in refused("[retention]\n")
     assert "needs at least one rule" in refused(PROFILE + "retention = {}\n")
+
+
+@pytest.mark.parametrize(
+    ("more", "minutes"),
+    [
+        ("", 10),
+        ('endpoint = "https://own.example.org/"\n', 2),
+        ('schedule = { jitter = "2m" }\n', 2),
+        ('[schedule]\njitter = "1m"\n', 1),
+    ],
+)
+def test_ankiweb_is_asked_at_any_of_ten_minutes(read, more, minutes):
+    text = '[sources.home]\nkind = "ankiweb"\nusername = "ann"\n' + more
+    assert read(text).schedule_of("home").jitter == timedelta(minutes=minutes)
