@@ -50,12 +50,9 @@ def run(config: Path) -> tuple[float, dict[str, Any]]:
 def tell(name: str, proxy: SyncProxy, seconds: float, result: dict[str, Any]) -> None:
     """Print one line of the table."""
     up, down = (sum(getattr(request, way) for request in proxy.seen) for way in ("up", "down"))
-    requests = len(proxy.seen)
-    print(
-        f"{name:<18}{result['outcome']:<9}{seconds:7.2f} s {result['cpu_s']:6.2f} s cpu {requests:5} requests {up:9,} up {down:13,} down"
-        f"{result['stored_bytes']:13,} stored",
-        flush=True,
-    )
+    figures = [f"{seconds:6.2f} s", f"{result['cpu_s']:6.2f} s cpu", f"{len(proxy.seen):4} requests"]
+    figures += [f"{up:7,} up", f"{down:11,} down", f"{result['stored_bytes']:11,} stored"]
+    print(f"{name:<18}{result['outcome']:<8}", *figures, flush=True)
     proxy.seen.clear()
 
 
