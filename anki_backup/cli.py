@@ -27,7 +27,8 @@ from typer.main import get_command, get_group
 from anki_backup import __version__, completion, signals, terminal
 from anki_backup.commands import COMMANDS, Context
 from anki_backup.errors import AnkibakError, StorageError, Terminated, UsageError
-from anki_backup.terminal import Color, LogFormat
+from anki_backup.logs import LogFormat
+from anki_backup.terminal import Color
 
 HELP = ["-h", "--help"]
 INTERRUPTED = 130
@@ -278,4 +279,4 @@ def _tell(failure: AnkibakError, context: Context, *, as_json: bool) -> None:
         shape = {"code": failure.code, "message": failure.message, "hint": failure.hint}
         terminal.write_error(json.dumps({"error": shape}))
         return
-    terminal.talk(failure.message, "error", context.log_format, context.color, failure.hint)
+    context.tell(failure.message, "error", failure.hint, code=failure.code)

@@ -16,18 +16,17 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from anki_backup.errors import StorageError
 from anki_backup.figures import utc
+from anki_backup.logs import NOTHING, PRIORITY, Fields, Level, LogFormat, is_journal, json_line, send
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 Color = Literal["auto", "always", "never"]
-LogFormat = Literal["text", "json", "journal"]
-Level = Literal["error", "warning", "info", "debug"]
 Advance = Callable[[int], None]
 Cell = str | tuple[str, str]
 
@@ -35,7 +34,6 @@ Cell = str | tuple[str, str]
 # separators, and the halves of surrogate pairs that stand for bytes.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
-PRIORITY = {"error": 3, "warning": 4, "info": 6, "debug": 7}
 PREFIX = {"error": "ankibak: ", "warning": "warning: "}
 STYLE = {"error": "bold red", "warning": "yellow"}
 ANSI = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "dim": "2", "bold": "1", "bold red": "1;31"}
@@ -196,11 +194,17 @@ def talk(
     log_format: LogFormat = "text",
     color: Color = "auto",
     hint: str | None = None,
+    fields: Fields = NOTHING,
 ) -> None:
-    """Say something on stderr: as a line, as a JSON line, or with the priority that journald reads."""
+    """Say something on stderr: as a line, as a JSON line, or as an entry of journald.
+
+    `fields` say more of it to programs. Where journald reads stderr but takes no
+    entry, it gets a line with the priority that it understands.
+    """
     if log_format == "json":
-        fields = {"time": utc(datetime.now(UTC)), "level": level, "message": text, "hint": hint}
-        write_error(json.dumps({name: value for name, value in fields.items() if value is not None}))
+        write_error(json_line(text, level, hint, fields))
+        return
+    if log_format == "journal" and is_journal(sys.stderr) and send(escape(text), level, hint, fields):
         return
     prefix = PREFIX.get(level, "")
     if prefix and log_format == "text":

@@ -11,15 +11,16 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anki_backup import terminal
+from anki_backup import logs, terminal
 from anki_backup.errors import ConfigError, NotFoundError, UsageError
-from anki_backup.terminal import Color, LogFormat
+from anki_backup.logs import Level, LogFormat
+from anki_backup.terminal import Color
 
 if TYPE_CHECKING:
     from anki_backup.config import Config
@@ -67,7 +68,8 @@ class Context:
     quiet: bool = False
     verbose: bool = False
     color: Color = "auto"
-    log_format: LogFormat = "text"
+    log_format: LogFormat = field(default_factory=lambda: logs.natural(sys.stderr))
+    run_id: str = field(default_factory=logs.run_id)
 
     @cached_property
     def config(self) -> Config:
@@ -173,11 +175,16 @@ class Context:
     def say(self, text: str) -> None:
         """Tell a person something on stderr, unless they want quiet."""
         if not self.quiet:
-            terminal.talk(text, "info", self.log_format, self.color)
+            self.tell(text, "info")
 
     def warn(self, text: str) -> None:
         """Tell a person what they should know even when they want quiet."""
-        terminal.talk(text, "warning", self.log_format, self.color)
+        self.tell(text, "warning")
+
+    def tell(self, text: str, level: Level, hint: str | None = None, **fields: object) -> None:
+        """Put a line into the log, which is stderr; `fields` are for programs that read it."""
+        told = {"run": self.run_id, **fields}
+        terminal.talk(text, level, self.log_format, self.color, hint, told)
 
     def confirm(self, question: str, *, yes: bool, word: str | None = None) -> None:
         """Ask before what can't be taken back; UsageError where nobody can answer, or the answer is no.

@@ -116,7 +116,7 @@ def _tell(context: Context, adoption: Adoption, *, as_json: bool) -> None:
         return
     for result in results:
         if result.error:
-            terminal.talk(result.error.message, "error", context.log_format, context.color, result.error.hint)
+            context.tell(result.error.message, "error", result.error.hint)
     if not terminal.is_terminal():
         terminal.print_rows(map(_fields, results), context.color)
     elif results and not context.quiet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 from msgspec import to_builtins
 
-from anki_backup import figures, safety, terminal, watch
+from anki_backup import figures, logs, safety, terminal, watch
 from anki_backup.commands import Context
 from anki_backup.config import check_places
 from anki_backup.errors import BusyError, ConfigError, UsageError
@@ -139,18 +140,24 @@ def _print(context: Context, results: list[Result], *, as_json: bool) -> None:
         raise results[0].error
     for result in results:
         if result.error:
-            terminal.talk(
-                f"{result.run.source}: {result.error.message}",
-                "error",
-                context.log_format,
-                context.color,
-                result.error.hint,
-            )
+            context.tell(f"{result.run.source}: {result.error.message}", "error", result.error.hint)
+        elif context.log_format != "text":
+            _log(context, result)
+    if logs.is_journal(sys.stdout):
+        return  # it has the line already
     if not terminal.is_terminal():
         terminal.print_rows(_fields(result.run) for result in results)
     elif not context.quiet:
         for result in results:
             terminal.write(_sentence(result) + "\n")
+
+
+def _log(context: Context, result: Result) -> None:
+    """Put the one line into the log that programs read of a run which did not fail."""
+    run = result.run
+    told = {name: getattr(run, name) for name in ("source", "outcome", "reason", "backup", "duration_ms")}
+    if not context.quiet:
+        context.tell(_sentence(result), "info", **told, stored_bytes=run.stored_bytes)
 
 
 def _fields(run: Run) -> list[object]:
