@@ -41,10 +41,7 @@ FIELDS = (
 def of_cron(line: str) -> list[str]:
     """Return the calendar events of a cron line, one or two; ConfigError says what has none."""
     texts = line.split()
-    if len(texts) != len(FIELDS):
-        raise ConfigError(f"cron {line!r} has {len(texts)} fields, not 5")
-    values = [_values(field, text, line) for field, text in zip(FIELDS, texts, strict=True)]
-    minutes, hours, days, months, weekdays = values
+    minutes, hours, days, months, weekdays = fields(line)
     weekdays = {day % 7 for day in weekdays}
     if not any(day <= monthrange(LEAP_YEAR, month)[1] for month in months for day in days):
         raise ConfigError(f"cron {line!r} never comes: no such month has that day", hint=_HINT)
@@ -60,6 +57,14 @@ def of_cron(line: str) -> list[str]:
 
 
 _HINT = 'Five fields as in crontab(5), such as "0 * * * *"; or use calendar with systemd\'s words.'
+
+
+def fields(line: str) -> list[set[int]]:
+    """Return the values of each of the five fields; ConfigError where one has none."""
+    texts = line.split()
+    if len(texts) != len(FIELDS):
+        raise ConfigError(f"cron {line!r} has {len(texts)} fields, not 5")
+    return [_values(field, text, line) for field, text in zip(FIELDS, texts, strict=True)]
 
 
 def _values(field: Field, text: str, line: str) -> set[int]:

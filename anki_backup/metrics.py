@@ -70,7 +70,7 @@ def text(repository: Repository, config: Config, now: datetime) -> str:
     verdict = safety.status(repository, config, now)
     figures = [*_of_all(view, verdict)]
     for item in verdict.sources:
-        figures += _of_source(view, item, safety.allowed_age(config, item.source).total_seconds())
+        figures += _of_source(view, item, safety.allowed_age(config, item.source, now).total_seconds())
     figures += _totals(repository)
     return render(figures)
 

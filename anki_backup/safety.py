@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from anki_backup import figures, overview
+from anki_backup import due, figures, locks, overview
 from anki_backup.config import Config
+from anki_backup.errors import BusyError, ConfigError, DamageError, StorageError
 from anki_backup.model import Alarm, Backup, Run
 from anki_backup.overview import Overview
 from anki_backup.repository import Repository
 
 DEFAULT_AGE = timedelta(hours=26)
+GRACE = timedelta(hours=2)
 # What a clock may be ahead of the one that wrote a time, before its word counts for nothing.
 SKEW = timedelta(hours=1)
 
@@ -74,14 +77,46 @@ def status(repository: Repository, config: Config, now: datetime, max_age: timed
     enabled = [name for name, source in config.sources.items() if source.enabled]
     view = overview.look(repository.history, enabled)
     judged = enabled or ([] if config.sources else sorted(view.newest))
-    ages = {name: max_age or allowed_age(config, name) for name in judged}
-    return judge(repository.id, view, ages, now)
+    ages = {name: max_age or allowed_age(config, name, now) for name in judged}
+    return judge(repository.id, view, ages, now, {name: _due(config, name, now) for name in enabled})
 
 
-def allowed_age(config: Config, name: str) -> timedelta:
-    """Return how old the last success of a source may be."""
-    own = config.schedule_of(name).max_age if name in config.sources else config.schedule.max_age
-    return own or DEFAULT_AGE
+def allowed_age(config: Config, name: str, now: datetime) -> timedelta:
+    """Return how old the last success of a source may be: more than a day where it is seldom due."""
+    schedule = config.schedule_of(name) if name in config.sources else config.schedule
+    if schedule.max_age or not schedule.cron:
+        return schedule.max_age or DEFAULT_AGE
+    try:
+        return max(DEFAULT_AGE, due.longest_gap(schedule.cron, now) + GRACE)
+    except ConfigError:  # such a line never starts anything
+        return DEFAULT_AGE
+
+
+def _due(config: Config, name: str, now: datetime) -> datetime | None:
+    """Return when the schedule lets the next run begin, as far as it is a cron line."""
+    schedule = config.schedule_of(name)
+    try:
+        zone = ZoneInfo(schedule.timezone) if schedule.timezone else None
+        return due.following(schedule.cron, now, zone) if schedule.cron else None
+    except ConfigError:
+        return None
+
+
+def note_damage(repository: Repository, findings: int, *, whole: bool) -> bool:
+    """Remember what `verify` found, so that `status` tells of it; say whether it is known now.
+
+    Damage is known until `verify` has read everything (`whole`) and found none. A
+    repository that is in use, or can't be written, is left as it is.
+    """
+    known = overview.look(repository.history).findings
+    if findings == known or (not findings and not whole):
+        return findings == known
+    try:
+        with locks.lock(repository.root / "state" / "lock", "verify"):
+            repository.record("verified", findings=findings)
+    except (BusyError, StorageError, DamageError):
+        return False
+    return True
 
 
 def judge(
@@ -89,7 +124,7 @@ def judge(
     view: Overview,
     ages: Mapping[str, timedelta],
     now: datetime,
-    due: Mapping[str, datetime | None] | None = None,
+    next_runs: Mapping[str, datetime | None] | None = None,
 ) -> Safety:
     """Return the verdict on what was seen; `ages` has each source that has to be fresh."""
     problems = [problem for name, age in ages.items() for problem in _staleness(view, name, age, now)]
@@ -104,7 +139,7 @@ def judge(
         safe=not problems,
         sentence=sentence,
         problems=problems,
-        sources=[_source(view, name, now, (due or {}).get(name)) for name in _named(view, ages)],
+        sources=[_source(view, name, now, (next_runs or {}).get(name)) for name in _named(view, ages)],
         repository=RepositoryFigures(
             id=identity,
             backups=view.backups,
@@ -181,7 +216,7 @@ def _named(view: Overview, ages: Iterable[str]) -> list[str]:
     return [*ages, *sorted(set(view.newest).difference(ages))]
 
 
-def _source(view: Overview, name: str, now: datetime, due: datetime | None) -> SourceSafety:
+def _source(view: Overview, name: str, now: datetime, next_run: datetime | None) -> SourceSafety:
     good, newest = view.last_success.get(name), view.newest.get(name)
     return SourceSafety(
         source=name,
@@ -189,5 +224,5 @@ def _source(view: Overview, name: str, now: datetime, due: datetime | None) -> S
         last_backup=newest.id if newest else None,
         last_run=view.last_run.get(name),
         age_s=int((now - good.started_at).total_seconds()) if good else None,
-        next_run_at=due,
+        next_run_at=next_run,
     )

@@ -79,9 +79,7 @@ class Schedule(Table, frozen=True, kw_only=True):
     ] = None
     max_age: Annotated[
         Duration | None,
-        about(
-            'How old the last success may be before `status` calls the cards unsafe. By default "26h".', "26h"
-        ),
+        about("How old the last success may be before `status` calls the cards unsafe.", "26h"),
     ] = None
 
     def __post_init__(self) -> None:

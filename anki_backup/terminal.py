@@ -196,11 +196,7 @@ def talk(
     hint: str | None = None,
     fields: Fields = NOTHING,
 ) -> None:
-    """Say something on stderr: as a line, as a JSON line, or as an entry of journald.
-
-    `fields` say more of it to programs. Where journald reads stderr but takes no
-    entry, it gets a line with the priority that it understands.
-    """
+    """Say something on stderr: as a line, as JSON, or to journald; `fields` say more of it to programs."""
     if log_format == "json":
         write_error(json_line(text, level, hint, fields))
         return

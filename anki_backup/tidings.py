@@ -23,6 +23,9 @@ from anki_backup.notifiers import Kind, Message, Notifier
 from anki_backup.repository import Repository
 from anki_backup.safety import Safety, alarm_sentence
 
+# What was told fits into one block, which stays the file's when nothing else fits on the disk.
+ROOM = 2048
+
 
 class Told(Struct, frozen=True, kw_only=True):
     """What one notifier was told last of one source."""
@@ -164,12 +167,24 @@ class Tidings:
             return None
 
     def _keep(self, path: Path, value: Any) -> None:
+        data = dump(value).ljust(ROOM)
         try:
             durable.make_directory(path.parent)
-            if not path.exists() or path.read_bytes() != dump(value):
-                durable.write(path, dump(value))
+            if not path.exists() or path.read_bytes() != data:
+                durable.write(path, data)
         except (StorageError, OSError) as error:
-            self.warnings.append(f"what was told could not be noted: {error}")
+            # A disk that is full has no room for a new file, but for what is there already.
+            if not _overwritten(path, data):
+                self.warnings.append(f"what was told could not be noted: {error}")
+
+
+def _overwritten(path: Path, data: bytes) -> bool:
+    """Write over a file of the same size where it lies; torn by a crash, it only lets us tell once more."""
+    try:
+        with open(path, "r+b") as file:
+            return os.fstat(file.fileno()).st_size == len(data) and file.write(data) == len(data)
+    except OSError:
+        return False
 
 
 def _facts(result: Ended) -> Iterator[str]:

@@ -17,9 +17,9 @@ from tests.conftest import ROOT
 # A room imports only rooms written before it; a new room joins in the commit that makes it.
 ROOMS = """
     errors figures model values redaction listeners settings keys document environment config
-    calendars durable locks deltas pages moved retention secrets logins credentials hostkeys library
-    grafts answers mirror device sender parts zips frames pieces filenames bundle packages archives
-    words scratch
+    calendars due durable locks deltas pages moved retention secrets logins credentials hostkeys
+    library grafts answers mirror device sender parts zips frames pieces filenames bundle packages
+    archives words scratch
   | header objects chains walk media medialist canonical messages collection pictures content things
     rows differences compare events catalog replay history overview lookup baseline deposit pointer
     hold intent swap repository contents verify safety losses preview regain

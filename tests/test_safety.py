@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from freezegun import freeze_time
+import time_machine
 
 from anki_backup import cli, events, overview, safety
 from anki_backup.config import load
@@ -166,6 +166,35 @@ def test_known_damage_is_not_safe(place: Place) -> None:
     assert not verdict.safe and "damaged" in verdict.sentence
 
 
+def test_what_verify_finds_is_known_until_it_reads_everything_and_finds_nothing(place: Place) -> None:
+    place.backup(1)
+    assert safety.note_damage(place.repository, 2, whole=False) and not place.status().safe
+    lines = place.repository.history.log.read_bytes().count(b"\n")
+    assert safety.note_damage(place.repository, 2, whole=True)
+    assert place.repository.history.log.read_bytes().count(b"\n") == lines
+    assert not safety.note_damage(place.repository, 0, whole=False) and not place.status().safe
+    with place.repository.writing("test"):
+        assert not safety.note_damage(place.repository, 0, whole=True)
+    assert safety.note_damage(place.repository, 0, whole=True) and place.status().safe
+
+
+def test_verify_tells_status_what_it_found(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.backup(1)
+    with time_machine.travel(NOW, tick=False):
+        assert cli.answer(["-c", str(place.file), "verify"]) == 6
+        assert cli.answer(["-c", str(place.file), "status"]) == 1
+    assert "the repository is damaged, see it: ankibak verify --read-data" in capsys.readouterr().out
+
+
+def test_what_is_seldom_due_may_be_older(place: Place) -> None:
+    place.file.write_text(place.file.read_text() + '[schedule]\ncron = "0 3 * * 1"\ntimezone = "UTC"\n')
+    place.backup(24 * 7)
+    verdict = place.status()
+    assert verdict.safe and verdict.sources[0].next_run_at == datetime(2026, 11, 23, 3, tzinfo=UTC)
+    place.file.write_text(place.file.read_text().replace('"0 3 * * 1"', '"0 3 * * *"'))
+    assert not place.status().safe
+
+
 def test_the_sums_are_those_of_all_backups_whatever_the_catalog_lacks(place: Place) -> None:
     names = [place.backup(hours) for hours in (9, 8, 7)]
     whole = sum(backup.stored_bytes for backup in place.repository.backups())
@@ -228,7 +257,7 @@ def test_without_a_configuration_every_source_that_has_backups_is_judged(
 ) -> None:
     place.backup(2, "elsewhere")
     root = str(place.repository.root)
-    with freeze_time(NOW):
+    with time_machine.travel(NOW, tick=False):
         assert cli.answer(["--repository", root, "-c", "/dev/null", "status"]) == 0
     assert capsys.readouterr().out.startswith("safe\tyes\tThe cards are safe: elsewhere was backed up")
 
@@ -243,7 +272,7 @@ def test_the_command_exits_with_1_when_the_cards_are_not_safe(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.backup(24 * 3)
-    with freeze_time(NOW):
+    with time_machine.travel(NOW, tick=False):
         assert cli.answer(["-c", str(place.file), "status"]) == 1
         lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
         assert [line[0] for line in lines] == ["safe", "source", "repository"] and lines[0][1] == "no"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from anki_backup import figures, terminal, verify
+from anki_backup import figures, safety, terminal, verify
 from anki_backup.commands import Context
 from anki_backup.errors import DamageError
 from anki_backup.repository import Repository
@@ -48,6 +48,9 @@ def command(
         report = verify.verify(repository, wanted, read_data, advance)
     found = report.findings
     proven = _prove(context, repository, wanted, limit, found) if restore else 0
+    whole = read_data and not wanted
+    if (found or whole) and not safety.note_damage(repository, len(found), whole=whole):
+        context.warn("that could not be noted, so ankibak status does not know of it")
     if as_json:
         told = {"checked": report.checked, "findings": found}
         terminal.print_json(told | ({"proven": proven} if restore else {}))
