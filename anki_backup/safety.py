@@ -75,9 +75,17 @@ def status(repository: Repository, config: Config, now: datetime, max_age: timed
     """
     enabled = [name for name, source in config.sources.items() if source.enabled]
     view = overview.look(repository.history, enabled)
+    return verdict(repository.id, view, config, now, max_age)
+
+
+def verdict(
+    identity: str, view: Overview, config: Config, now: datetime, max_age: timedelta | None = None
+) -> Safety:
+    """Return what `status` says of figures that were looked up already."""
+    enabled = [name for name, source in config.sources.items() if source.enabled]
     judged = enabled or ([] if config.sources else sorted(view.newest))
     ages = {name: max_age or allowed_age(config, name, now) for name in judged}
-    return judge(repository.id, view, ages, now, {name: _due(config, name, now) for name in enabled})
+    return judge(identity, view, ages, now, {name: _due(config, name, now) for name in enabled})
 
 
 def allowed_age(config: Config, name: str, now: datetime) -> timedelta:

@@ -44,7 +44,7 @@ class House:
     def stale(self) -> bool:
         """Say whether a source had no successful run for longer than it may."""
         verdict = self.safety()
-        ages = {name: safety.allowed_age(self.config, name) for name in self.config.sources}
+        ages = {name: safety.allowed_age(self.config, name, desk.now()) for name in self.config.sources}
         return any(
             source.age_s is None or source.age_s > ages[source.source].total_seconds()
             for source in verdict.sources
@@ -55,9 +55,7 @@ class House:
         """Return the verdict; the desk's thread only."""
         enabled = [name for name, source in self.config.sources.items() if source.enabled]
         look = self.desk.remembered("overview", lambda: overview.look(self.desk.repository.history, enabled))
-        judged = enabled or ([] if self.config.sources else sorted(look.newest))
-        ages = {name: safety.allowed_age(self.config, name) for name in judged}
-        return safety.judge(self.desk.repository.id, look, ages, desk.now())
+        return safety.verdict(self.desk.repository.id, look, self.config, desk.now())
 
 
 def of(request: Request[Any, Any, Any]) -> House:
