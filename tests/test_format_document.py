@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
-from anki_backup import catalog, chains, deltas, header, model, repository, runs
+from anki_backup import catalog, chains, deltas, header, model, pointer, repository, runs
 from anki_backup.gather import Options
 from anki_backup.repository import Repository
 from anki_backup.sources.profile import Profile
@@ -37,7 +37,7 @@ SEALED = [
     model.CaptureFacts,
     repository.Identity,
     repository.Decks,
-    repository.Pointers,
+    pointer.Pointers,
     model.Run,
     model.RunError,
     model.Alarm,
