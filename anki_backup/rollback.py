@@ -45,6 +45,7 @@ class Wish(NamedTuple):
     exact_media: bool = False
     undo: bool = False
     pushed: bool = False
+    account_is_empty: bool = False
 
 
 class Prepared(NamedTuple):
@@ -192,6 +193,8 @@ def _present(
     """Return what would be replaced, None where nothing is; SourceError if it can't be read."""
     path = work / "present.anki2"
     if wish.pushed:
+        if wish.account_is_empty:
+            return None
         # That is the account, which was just backed up.
         newest = repository.newest_of(source.name)
         repository.restore_collection(newest.id, path)

@@ -140,7 +140,7 @@ def test_an_emptied_account_can_be_filled_again(first, ankibak, phone, tmp_path,
 def test_nothing_is_pushed_without_being_told_so_twice(first, ankibak, tmp_path, sync_server):
     before = state_of_account(sync_server, tmp_path / "scratch")
     told = ankibak("rollback", first, "--push-after-rollback", code=2)
-    assert "Download from AnkiWeb" in told and "let every device sync now" in told
+    assert "each of your other devices" in told and "let every device sync now" in told
     assert state_of_account(sync_server, tmp_path / "scratch") == before
 
 

@@ -61,6 +61,7 @@ def command(
             )
         if not dry_run:
             saved = push.save(repository, source, target, options)
+            wish = wish._replace(account_is_empty=saved.empty)
     with rollback.prepare(repository, source, wish, dry=dry_run) as prepared:
         if dry_run:
             _print_plan(context, prepared, as_json=as_json)
@@ -158,8 +159,8 @@ def plan(prepared: Prepared) -> list[str]:
     else:
         lines += [_sentence(noun, change) for noun, change in prepared.losses.rows() if change != Change()]
     if prepared.wish.pushed:
-        lines += ["let every device sync now, before you answer: what it has not synced can be lost"]
-        lines += push.OTHERS
+        lines += ["let every device sync now, before you answer: what it has not synced is lost there"]
+        lines += [f"then {push.OTHERS[0]}"]
     if prepared.place.server:
         lines += ["media of a sync server stay as they are: devices would not be told of new ones"]
     return lines

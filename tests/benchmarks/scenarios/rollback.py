@@ -27,10 +27,9 @@ def measure(site: Site) -> dict[str, Any]:
         target = ankibak.backups()[-1]["id"]
         for _ in range(site.sizes.repeats):
             for state, repeats in figures.items():
+                ankibak.command("run")
                 if state == "studied since":
                     student.study()
-                else:
-                    ankibak.command("run")
                 repeats.append(_roll_back(ankibak, target))
                 _roll_back(ankibak, "--undo")
     return {"programs": figures}
