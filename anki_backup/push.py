@@ -24,7 +24,7 @@ from anki_backup.places import Place
 from anki_backup.repository import Repository
 from anki_backup.rollback import Wish
 from anki_backup.runs import back_up_held
-from anki_backup.sender import Sender
+from anki_backup.sender import Sender, touch
 from anki_backup.sources import Source
 
 OTHERS = (
@@ -141,12 +141,14 @@ def _send_media(
 
 
 def _put(repository: Repository, file: MediaFile, path: Path) -> None:
-    # Never into the file that is there: the mirror may have it too.
-    path.unlink(missing_ok=True)
     try:
+        before = path.stat().st_mtime if path.exists() else 0.0
+        # Never into the file that is there: the mirror may have it too.
+        path.unlink(missing_ok=True)
         with open(path, "xb") as out:
             for block in repository.store.blocks(file.sha256):
                 out.write(block)
+        touch(path, before)
     except OSError as error:
         raise StorageError(f"can't write {path}: {(error.strerror or '').lower()}") from error
 

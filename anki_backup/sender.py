@@ -28,6 +28,15 @@ if TYPE_CHECKING:
 POLL_S = 0.02
 
 
+def touch(path: Path, before: float = 0.0) -> None:
+    """Give a media file or their folder a time that the library has not seen: it tells changes by seconds.
+
+    `before` is the time of what was there under that name.
+    """
+    later = max(time.time(), path.stat().st_mtime, before) + 2
+    os.utime(path, (later, later))
+
+
 class Sender:
     """A device in `folder` that can replace the account which `mirror` is a mirror of."""
 
@@ -97,9 +106,7 @@ class Sender:
                 time.sleep(POLL_S)
 
         folder = collection.with_suffix(".media")
-        # The library looks into the folder only if its time moved by a second.
-        later = time.time() + 2
-        os.utime(folder, (later, later))
+        touch(folder)
         self._with(collection, send)
 
     def _with(self, collection: Path, work: Callable[[RustBackend, SyncAuth], None]) -> None:
