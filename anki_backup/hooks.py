@@ -22,7 +22,7 @@ from anki_backup.listeners import Hooks
 
 LIMIT = timedelta(minutes=5)
 # A run that was told to stop has to be gone soon.
-HURRIED = timedelta(seconds=3)
+HURRIED = timedelta(seconds=2)
 OUTPUT = 1 << 16
 Say = Callable[[str], object]
 

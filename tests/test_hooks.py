@@ -148,6 +148,18 @@ def test_a_hook_that_leaves_something_running_does_not_hold_us_up():
     assert time.monotonic() - began < 7
 
 
+def test_a_run_that_is_told_to_stop_stops_its_hook_and_runs_the_last_one(home, tmp_path, run_ankibak):
+    hooks = {"before": ["sh", "-c", "kill -TERM $PPID; sleep 60"], "always": note(tmp_path)}
+    configure(home, hooks=hooks)
+    began = time.monotonic()
+    done = run_ankibak("-c", home.config, "run")
+    assert done.returncode == 143 and "Traceback" not in done.stderr
+    assert time.monotonic() - began < 30
+    (always,) = told(tmp_path)
+    assert (always["HOOK"], always["OUTCOME"]) == ("always", "interrupted")
+    assert home.repository.runs()[0].outcome == "interrupted" and home.repository.backups() == []
+
+
 def test_hooks_neither_get_nor_give_away_secrets(home, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ANKIBAK_PING__URL", "http://127.0.0.1:9/xyzzy-marker")
     code = "import os; print(sorted(os.environ)); print('xyzzy-marker', 'password=hunter2 http://u:pw@h/')"

@@ -52,7 +52,7 @@ class Month:
         self.file.write_text(CONFIG.format(user=USER, server=server.url, monitor=monitor.url, people=people))
         self.file.chmod(0o600)
         self.password(PASSWORD)
-        self.codes, self.heard = {}, []
+        self.heard, self.written = [], []
 
     @property
     def repository(self):
@@ -79,6 +79,7 @@ class Month:
 
     def _listen(self, number):
         for path, body in self.monitor.taken():
+            self.written.append(body)
             if path == "/people":
                 self.heard.append((number, json.loads(body)["title"].partition(": ")[2]))
 
@@ -233,3 +234,8 @@ def test_a_month_in_which_everything_breaks_once(month, capsys, monkeypatch):
     assert [backup.pinned for backup in backups].count(True) == 1
     assert not any(backup.alarm for backup in backups)
     assert month.ask("-q", "verify", "--read-data") == 0
+    # And no secret went anywhere.
+    state = month.folder / "backups" / "state"
+    month.written += [path.read_text() for path in (state / "events.jsonl", *state.glob("told/*"))]
+    month.written += capsys.readouterr()
+    assert not any(secret in text for text in month.written for secret in (PASSWORD, "another one"))
