@@ -157,7 +157,7 @@ class Context:
 
             def tell(files: int, size: int) -> None:
                 told = f"{title}: {figures.counted(files, 'file')}, {figures.size(size)}"
-                bar.update(task, description=told)
+                bar.update(task, description=told, refresh=True)
 
             yield tell
 
