@@ -89,4 +89,4 @@ def test_a_person_sees_files_and_bytes_come(terminal, monkeypatch):
         while b"end" not in seen:
             seen += os.read(screen, 4096)
     os.close(screen)
-    assert (b"media of home: 1,200 files, " in seen) == (terminal == "xterm")
+    assert (b"200 files, 11.4 MiB" in seen) == (terminal == "xterm")
