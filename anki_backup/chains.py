@@ -1,9 +1,10 @@
 """Chains of deltas: which base a new object stands on, and the way back to any of them.
 
 Position 0 of a chain is a whole object. The object at position n is a delta over
-the one at n - 64^k, the largest power of 64 that divides n, so getting any of
-them back takes at most 63 steps for each level, 78 for a thousand backups. The
-header of each delta names its base; nothing else has to be kept.
+the one at n - 1, or at n - 64 where 64 divides n, so getting any of them back takes
+78 steps for a thousand backups. A way that is too long carries no further delta,
+nor does one whose deltas together are many times the whole object. The header of
+each delta names its base; nothing else has to be kept.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from anki_backup import deltas
 from anki_backup.durable import publish, pwrite_fully, write_fully
@@ -22,16 +24,40 @@ from anki_backup.header import DELTA, HEADER_BYTES, Info
 from anki_backup.objects import BLOCK, ObjectStore
 
 SKIP = 64
+T = TypeVar("T")
 STEPS_LIMIT = 1000
+DEEPEST = 400
+COSTLIEST = 8
+WORTH = 2
+TRIES = 5
 SMALL_LIMIT = 256 << 20
 
 
 def base_position(position: int) -> int:
     """Return the position of the base of the object at `position` (from 1)."""
-    span = 1
-    while position % (span * SKIP) == 0:
-        span *= SKIP
-    return position - span
+    return position - (SKIP if position % SKIP == 0 else 1)
+
+
+class Way(NamedTuple):
+    """The way back from an object: its deltas, their bytes, and those of the whole object at its end."""
+
+    steps: int
+    stored_bytes: int
+    root: int
+
+    def longer(self, stored_bytes: int) -> Way:
+        """Return the way with one more delta at its end."""
+        return Way(self.steps + 1, self.stored_bytes + stored_bytes, self.root)
+
+    def carries_more(self) -> bool:
+        """Say whether another delta may stand on this: reading has to stay bounded."""
+        return self.steps < DEEPEST and self.stored_bytes <= COSTLIEST * self.root
+
+
+def way(store: ObjectStore, name: str) -> Way:
+    """Return the way back from an object."""
+    *above, root = ancestry(store, name)
+    return Way(len(above), sum(info.stored_bytes for info in above), root.stored_bytes)
 
 
 def ancestry(store: ObjectStore, name: str) -> list[Info]:
@@ -108,20 +134,51 @@ class Delta:
         os.close(self._fd)
 
 
+def _steadily(store: ObjectStore, name: str, work: Callable[[], T]) -> T:
+    """Do it again where `prune` expressed the chain anew meanwhile; readers take no lock."""
+    for _ in range(TRIES):
+        before = _shape(store, name)
+        try:
+            return work()
+        except DamageError:
+            if _shape(store, name) == before:
+                raise
+    return work()
+
+
+def _shape(store: ObjectStore, name: str) -> list[tuple[str, int]]:
+    """Return the chain as far as it can be read: names, and the bytes that they take."""
+    shape: list[tuple[str, int]] = []
+    found: str | None = name
+    while found is not None and len(shape) <= STEPS_LIMIT:
+        try:
+            info = store.info(found)
+        except DamageError:
+            break
+        shape.append((found, info.stored_bytes))
+        found = info.base
+    return shape
+
+
 def read(store: ObjectStore, name: str) -> bytes:
     """Return the content of a small object, through its chain; DamageError if its SHA-256 is another."""
+    return _steadily(store, name, lambda: _read(store, name))
+
+
+def _read(store: ObjectStore, name: str) -> bytes:
     chain = ancestry(store, name)
     if max(info.size for info in chain) > SMALL_LIMIT:
         raise DamageError(f"object {name} is larger than such an object can be")
     data = store.read(chain.pop().name)
     for info in reversed(chain):
-        data = _applied(store, info, data)
+        data = applied(store, info, data)
     if hashlib.sha256(data).hexdigest() != name:
         raise DamageError(f"object {name} is damaged: its bytes have another SHA-256")
     return data
 
 
-def _applied(store: ObjectStore, info: Info, base: bytes) -> bytes:
+def applied(store: ObjectStore, info: Info, base: bytes) -> bytes:
+    """Return what a small delta makes of its base; nothing is hashed."""
     made = bytearray()
     with closing(Delta(store, info.name)) as delta:
         frames = delta.frames()
@@ -137,6 +194,10 @@ def materialise(store: ObjectStore, name: str, path: Path) -> None:
     The file is made if it is missing and is not synced; `path` with `.part`
     behind it is used on the way where a delta moves deltas.
     """
+    _steadily(store, name, lambda: _materialise(store, name, path))
+
+
+def _materialise(store: ObjectStore, name: str, path: Path) -> None:
     chain = ancestry(store, name)
     with _writing(path) as fd:
         for block in store.blocks(chain.pop().name):
@@ -152,16 +213,21 @@ def step(store: ObjectStore, name: str, path: Path) -> None:
     with closing(Delta(store, name)) as delta, _Writing(path, os.O_RDWR) as fd:
         size = os.fstat(fd).st_size
         table, frames = delta.table, delta.frames()
-        if deltas.in_place(table):
+        if deltas.in_place(table, size):
             deltas.patch(
-                table, frames, size, delta.info.size, _reader(fd), lambda at, data: pwrite_fully(fd, data, at)
+                table,
+                frames,
+                size,
+                delta.info.size,
+                file_reader(fd),
+                lambda at, data: pwrite_fully(fd, data, at),
             )
             os.ftruncate(fd, delta.info.size)
             return
         moved = path.with_name(path.name + ".part")
         with _writing(moved) as out:
             deltas.apply(
-                table, frames, size, delta.info.size, _reader(fd), lambda data: write_fully(out, data)
+                table, frames, size, delta.info.size, file_reader(fd), lambda data: write_fully(out, data)
             )
     publish(moved, path)
 
@@ -208,5 +274,6 @@ def _writing(path: Path) -> _Writing:
     return _Writing(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
 
 
-def _reader(fd: int) -> deltas.ReadAt:
+def file_reader(fd: int) -> deltas.ReadAt:
+    """Return what reads an open file at any place."""
     return lambda at, count: os.pread(fd, count, at)

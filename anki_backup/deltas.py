@@ -224,8 +224,14 @@ def _copy(start: int, count: int, read_at: ReadAt, write: Callable[[bytes], obje
         write(read_at(at, min(1 << 20, start + count - at)))
 
 
-def in_place(table: Table) -> bool:
-    """Say whether nothing moves: each unit stands where it stood, only the end may grow or shrink."""
+def in_place(table: Table, base_size: int | None = None) -> bool:
+    """Say whether nothing moves: each unit stands where it stood, only the end may grow or shrink.
+
+    Whether anything of the base follows the last op is known only with its size.
+    """
+    used = sum(op.copy + op.drop for op in table.ops) * table.unit
+    if base_size is not None and used < base_size and any(op.drop != op.insert for op in table.ops):
+        return False
     moved = next((at for at, op in enumerate(table.ops) if op.drop != op.insert), len(table.ops))
     # Once an op moves the end, only growth may follow: nothing is left of the base to move.
     only_growth = all(op.copy == 0 and op.drop == 0 for op in table.ops[moved + 1 :])

@@ -6,7 +6,6 @@ Everything written is read back, unpacked and compared before this returns.
 from __future__ import annotations
 
 import hashlib
-import os
 from contextlib import closing
 
 from anki_backup import chains, deltas, medialist, moved, pages
@@ -16,7 +15,6 @@ from anki_backup.header import Info
 from anki_backup.model import MediaFile
 from anki_backup.objects import ObjectStore
 
-WORTH = 2
 MOST = 3
 
 
@@ -40,7 +38,9 @@ def put_collection(
 
 def _put_pages(store: ObjectStore, baseline: Baseline, change: Change, newest: str) -> bool:
     base, position = chains.base_for_next(store, newest)
-    limit = chains.ancestry(store, newest)[-1].stored_bytes // WORTH
+    if not chains.way(store, base.name).carries_more():
+        return False
+    limit = chains.ancestry(store, newest)[-1].stored_bytes // chains.WORTH
     if base.name == newest and change.pages is not None:
         old = {number: before for number, before, _ in change.pages}
         new = {number: after for number, _, after in change.pages}
@@ -55,7 +55,7 @@ def _put_pages(store: ObjectStore, baseline: Baseline, change: Change, newest: s
         open(old_path, "rb", buffering=0) as old_file,
         open(baseline.collection, "rb", buffering=0) as new_file,
     ):
-        read_old, read_new = _file_reader(old_file.fileno()), _file_reader(new_file.fileno())
+        read_old, read_new = chains.file_reader(old_file.fileno()), chains.file_reader(new_file.fileno())
         encoded = None
         if change.count * change.unit * MOST < change.size:
             unit = pages.unit_for(base.size, change.size)
@@ -99,10 +99,6 @@ def _put_delta(
     return True
 
 
-def _file_reader(fd: int) -> deltas.ReadAt:
-    return lambda at, count: os.pread(fd, count, at)
-
-
 def _reader(units: dict[int, bytes], unit: int) -> deltas.ReadAt:
     """Read from changed pages as from the file that they are of."""
 
@@ -125,9 +121,11 @@ def put_list(store: ObjectStore, files: list[MediaFile], newest: str | None) -> 
 
 def _put_lines(store: ObjectStore, name: str, data: bytes, newest: str) -> bool:
     base, position = chains.base_for_next(store, newest)
+    if not chains.way(store, base.name).carries_more():
+        return False
     table, frames = medialist.list_delta(chains.read(store, base.name), data)
     length = len(table) + sum(map(len, frames))
-    if length * WORTH > len(data) or len(data) > deltas.FRAME_LIMIT:
+    if length * chains.WORTH > len(data) or len(data) > deltas.FRAME_LIMIT:
         return False
     chains.put_delta(store, name, len(data), base.name, position, table, frames)
     if chains.read(store, name) != data:

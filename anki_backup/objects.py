@@ -214,6 +214,20 @@ class ObjectStore:
             with durable.storing(self.path(name)):
                 self.path(name).unlink(missing_ok=True)
 
+    def remove(self, name: str) -> int:
+        """Delete an object that nothing refers to and nothing stands on; return the bytes of its file.
+
+        Need not survive a power cut: the next `prune` finds it again.
+        """
+        path = self.path(name)
+        with durable.storing(path):
+            try:
+                size = path.lstat().st_size
+                path.unlink()
+            except FileNotFoundError:
+                return 0
+        return size
+
     def incoming(self) -> str:
         """Return a fresh place in `objects/`: two threads may be writing the same content."""
         with self._mutex:

@@ -40,17 +40,23 @@ def changed(blocks: Iterable[tuple[bytes, bytes]], unit: int = PAGE) -> Iterator
 
 
 def encode(
-    changes: Iterable[Change], unit: int, old_size: int, new_size: int, *, limit: int
+    changes: Iterable[Change],
+    unit: int,
+    old_size: int,
+    new_size: int,
+    *,
+    limit: int,
+    frame_bytes: int = FRAME_BYTES,
 ) -> tuple[bytes, list[bytes]] | None:
     """Return the table and the compressed frames of a page delta, None if it would pass `limit` bytes.
 
-    Sizes are whole units. Holds at most two times FRAME_BYTES of pages at once.
+    Sizes are whole units. Holds at most two times `frame_bytes` of pages at once.
     """
     ops: list[Op] = []
     frames: list[Frame] = []
     data: list[bytes] = []
     stored = 0
-    for run_ops, old, new in _frames(changes, unit):
+    for run_ops, old, new in _frames(changes, unit, frame_bytes):
         ops.extend(run_ops)
         data.append(compress(new, old))
         frames.append(Frame(len(run_ops), len(data[-1]), ()))
@@ -66,7 +72,9 @@ def encode(
     return (table, data) if stored + len(table) <= limit else None
 
 
-def _frames(changes: Iterable[Change], unit: int) -> Iterator[tuple[list[Op], bytes, bytes]]:
+def _frames(
+    changes: Iterable[Change], unit: int, frame_bytes: int
+) -> Iterator[tuple[list[Op], bytes, bytes]]:
     """Gather changed units into runs and runs into frames: (ops, old bytes, new bytes)."""
     ops: list[Op] = []
     old: list[bytes] = []
@@ -82,7 +90,7 @@ def _frames(changes: Iterable[Change], unit: int) -> Iterator[tuple[list[Op], by
         old.append(before)
         new.append(after)
         end, size = number + 1, size + len(after)
-        if size >= FRAME_BYTES:
+        if size >= frame_bytes:
             filled = ops, b"".join(old), b"".join(new)
             # Let go of the pages before the frame is compressed: it takes memory of its own.
             ops, old, new, size = [], [], [], 0

@@ -134,6 +134,7 @@ class RunSettings(Table, frozen=True, kw_only=True):
         Count, about("Threads of a run; 0 is one per core, 1 makes all writes in a fixed order.")
     ] = 0
     hot_tries: Annotated[Tries, about("How often to try to copy a collection that is being written to.")] = 5
+    prune: Annotated[bool, about("Remove what retention lets go, in the first good run of a day.")] = True
 
 
 class Alarms(Table, frozen=True, kw_only=True):

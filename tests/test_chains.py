@@ -71,23 +71,26 @@ def long_chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[ObjectStore, l
     return store, states
 
 
-def test_the_base_is_the_largest_power_of_64_back_that_divides_the_position():
-    for position in range(1, 300_000):
+def test_every_64th_skips_back_to_the_64th_before():
+    for position in range(1, 5000):
         span = position - chains.base_position(position)
-        assert span in (1, 64, 64**2, 64**3)
-        assert position % span == 0
-        assert position % (span * 64) != 0
+        assert span == (64 if position % 64 == 0 else 1)
 
 
-def test_the_way_back_takes_63_steps_a_level():
+def test_the_way_back_takes_63_steps_and_one_for_each_64():
     steps = [0]
-    for position in range(1, 300_000):
+    for position in range(1, 6000):
         steps.append(steps[chains.base_position(position)] + 1)
     assert max(steps[:64]) == 63
     assert max(steps[:1024]) == 78
-    assert max(steps[: 64**2]) == 126
-    assert max(steps[: 64**3]) == 189
-    assert steps[64**2] == 1
+    assert max(steps[:5800]) == 152
+
+
+def test_a_way_that_is_too_long_or_too_costly_carries_no_more():
+    assert chains.Way(chains.DEEPEST - 1, 0, 100).carries_more()
+    assert not chains.Way(chains.DEEPEST - 1, 0, 100).longer(1).carries_more()
+    assert chains.Way(1, 100 * chains.COSTLIEST, 100).carries_more()
+    assert not chains.Way(1, 100 * chains.COSTLIEST + 1, 100).carries_more()
 
 
 def test_the_base_that_comes_next_is_always_on_the_way_back():

@@ -41,6 +41,7 @@ COMMANDS = {
     "import": "Adopt backups made by Anki, at their own dates",
     "diff": "Show what changed from one backup to another",
     "verify": "Check backups for damage; changes nothing",
+    "prune": "Remove what retention lets go, after asking",
     "pin": "Keep a backup for ever",
     "unpin": "Let retention decide on a backup again",
     "rollback": "Make a backup the active state, or undo that",

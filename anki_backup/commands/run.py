@@ -11,13 +11,14 @@ from typing import Annotated
 import typer
 from msgspec import to_builtins
 
-from anki_backup import figures, logs, safety, terminal, watch
+from anki_backup import figures, logs, prune, safety, terminal, watch
 from anki_backup.commands import Context
 from anki_backup.config import check_places
-from anki_backup.errors import BusyError, ConfigError, UsageError
+from anki_backup.errors import AnkibakError, BusyError, ConfigError, UsageError
 from anki_backup.gather import Options, Progress
-from anki_backup.model import Run, RunError
+from anki_backup.model import Run, RunError, now
 from anki_backup.repository import Repository
+from anki_backup.retention import DEFAULT
 from anki_backup.runs import Result
 from anki_backup.sources import Source
 from anki_backup.values import duration
@@ -54,12 +55,48 @@ def command(
         results = [plan.plan(context.root, driver, options) for driver in drivers]
     else:
         repository = _repository(context)
+        due = _due(context, repository, chosen)
         results = [_run(context, repository, driver, options) for driver in drivers]
+        results = _pruned(context, repository, results, due)
     for result in results:
         _tell(context, result)
     _print(context, results, as_json=as_json)
     if code := exit_code(results):
         raise typer.Exit(code)
+
+
+def _due(context: Context, repository: Repository, chosen: list[str]) -> list[str]:
+    """Return the sources whose backups are to be pruned if this run of them goes well."""
+    if not context.config.run.prune:
+        return []
+    return [name for name in chosen if prune.due(repository, name, now(), context.zone)]
+
+
+def _pruned(context: Context, repository: Repository, results: list[Result], due: list[str]) -> list[Result]:
+    """Prune the sources whose run was good in every way; what goes wrong is told with the last of them."""
+    good = {
+        result.run.source
+        for result in results
+        if result.run.source in due and not (result.error or result.incomplete or result.alarmed)
+    }
+    if not good:
+        return results
+    policy = context.config.retention_of
+    rules = prune.Rules(lambda source: policy(source) or DEFAULT, now(), context.zone, good)
+    try:
+        plan = prune.plan(repository, rules)
+        done, warnings = prune.perform(repository, plan, rules)
+    except BusyError:
+        return results
+    except AnkibakError as error:
+        done, warnings = None, [f"nothing was pruned: {error.message}"]
+    if done and done.goes and context.verbose:
+        context.say(f"pruned {figures.counted(len(done.goes), 'backup')}, {figures.size(done.freed_bytes)}")
+    if not warnings:
+        return results
+    last = max(at for at, result in enumerate(results) if result.run.source in good)
+    told = results[last]._replace(warnings=(*results[last].warnings, *warnings), incomplete=True)
+    return [*results[:last], told, *results[last + 1 :]]
 
 
 def choose(context: Context, names: list[str]) -> list[str]:

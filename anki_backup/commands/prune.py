@@ -1,0 +1,77 @@
+"""`ankibak prune`: remove what retention lets go."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from anki_backup import figures, prune, terminal
+from anki_backup.commands import Context
+from anki_backup.model import now
+from anki_backup.retention import DEFAULT, Verdict
+from anki_backup.terminal import Column
+
+COLUMNS = (
+    Column("Backup", style="cyan"),
+    Column("Verdict"),
+    Column("Why", wraps=True),
+)
+INCOMPLETE = 3
+
+
+def command(
+    ctx: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go, and why.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Remove the backups that retention lets go, and whatever nothing refers to.
+
+    Into a pipe a line for each backup, with tabs between: backup, keep or remove,
+    reasons.
+    """
+    context: Context = ctx.obj
+    repository = context.repository()
+    config = context.config
+    rules = prune.Rules(lambda source: config.retention_of(source) or DEFAULT, now(), context.zone)
+    plan = prune.plan(repository, rules)
+    if not as_json:
+        _show(context, plan.verdicts)
+    if dry_run:
+        if as_json:
+            terminal.print_json(plan)
+        context.say(f"would remove {_told(plan)}")
+        return
+    if plan.goes:
+        context.confirm(f"Remove {_told(plan)}?", yes=yes)
+    with terminal.progress("Pruning", None, quiet=context.quiet, color=context.color) as advance:
+        done, warnings = prune.perform(repository, plan, rules, advance)
+    if as_json:
+        terminal.print_json(done)
+    context.say(f"removed {_told(done)}")
+    for warning in warnings:
+        context.warn(warning)
+    if warnings:
+        raise typer.Exit(INCOMPLETE)
+
+
+def _told(plan: prune.Plan) -> str:
+    count = figures.counted(len(plan.goes), "backup")
+    return f"{count} of {len(plan.verdicts)}, {figures.size(plan.freed_bytes)}"
+
+
+def _show(context: Context, verdicts: list[Verdict]) -> None:
+    if terminal.is_terminal() and verdicts:
+        rows = ((item.backup, (_word(item), "" if item.keep else "red"), _why(item)) for item in verdicts)
+        terminal.print_table(COLUMNS, rows, context.color)
+    else:
+        terminal.print_rows([item.backup, _word(item), _why(item)] for item in verdicts)
+
+
+def _word(verdict: Verdict) -> str:
+    return "keep" if verdict.keep else "remove"
+
+
+def _why(verdict: Verdict) -> str:
+    return ", ".join(verdict.reasons)

@@ -1,0 +1,269 @@
+"""Prune: remove what retention lets go, then sweep what nothing refers to.
+
+One order, so that it can die anywhere and works on a full disk: the manifests of
+what goes get a name that makes them no backups, durably, and are deleted; then the
+objects that nothing needs, which takes no space; then what stays is expressed
+anew where it stood on what is gone (`repack`); last the event and the catalog. The
+next prune finishes what one that died left.
+
+Whatever looks odd stops it before anything is removed: a manifest, a list of media
+or an event that can't be read, a rollback under way, a clock that is behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from anki_backup import chains, durable, events, intent
+from anki_backup.catalog import Catalog, CatalogError
+from anki_backup.errors import BusyError, DamageError, StorageError
+from anki_backup.forest import Forest
+from anki_backup.model import Backup
+from anki_backup.repack import Advance, repack
+from anki_backup.repository import Repository
+from anki_backup.retention import Verdict, judge
+from anki_backup.settings import Retention
+
+# Whatever a manifest of this or a later version names is needed.
+NAMED = re.compile(rb'"([0-9a-f]{64})"')
+LISTED = re.compile(rb',"([0-9a-f]{64})"\]\n')
+ODD = "Nothing was removed. See what is wrong: ankibak verify"
+UNPACKED = 3
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What is to go and what stays, and why; the bytes are those freed, or before it is done about those."""
+
+    verdicts: list[Verdict]
+    freed_bytes: int
+
+    @property
+    def goes(self) -> list[str]:
+        return [verdict.backup for verdict in self.verdicts if not verdict.keep]
+
+
+class Rules(NamedTuple):
+    """By what to judge: the policy of each source, the time, and the zone of people's days."""
+
+    policy: Callable[[str], Retention]
+    now: datetime
+    zone: tzinfo | None = None
+    sources: Collection[str] | None = None
+
+
+class Needs(NamedTuple):
+    """What the manifests that stay refer to."""
+
+    collections: set[str]
+    lists: set[str]
+    named: set[str]
+
+
+def plan(repository: Repository, rules: Rules) -> Plan:
+    """Return what pruning would do now; raises ClockError, DamageError or BusyError where it would refuse."""
+    verdicts = _judged(repository, rules)
+    goes = {verdict.backup for verdict in verdicts if not verdict.keep}
+    stays = _needs(repository, goes)
+    freed = 0
+    if goes:
+        others = _needs(repository, set(repository.history.ids()) - goes)
+        gone = (others.named | _media(repository, others.lists)) - stays.named
+        gone -= _media(repository, stays.lists)
+        freed = sum(_size(repository.store.path(name)) for name in gone)
+        freed += sum(_folder_size(repository.history.folder(backup_id)) for backup_id in goes)
+    return Plan(verdicts=verdicts, freed_bytes=freed)
+
+
+def perform(
+    repository: Repository, agreed: Plan, rules: Rules, advance: Advance = lambda count: None
+) -> tuple[Plan, list[str]]:
+    """Do what was planned, as far as it is still right; return what was done, and what could not be.
+
+    Removes nothing that was not agreed. Without space to express anew what stays,
+    what hangs on that is freed by a later prune; nothing is lost.
+    """
+    with repository.writing("prune", 5):
+        verdicts = _judged(repository, rules)
+        goes = {verdict.backup for verdict in verdicts if not verdict.keep} & set(agreed.goes)
+        needs = _needs(repository, goes)
+        media = _media(repository, needs.lists)
+        freed = _remove_backups(repository, goes)
+        warnings = []
+        try:
+            freed += _sweep(repository, needs, media, advance)
+            freed += _repack(repository, needs, advance)
+        except (DamageError, StorageError) as error:
+            warnings.append(f"{error.message}; what this keeps from being freed is left to the next prune")
+        try:
+            if goes or freed:
+                repository.record("pruned", backups=sorted(goes), freed_bytes=freed)
+            if goes:
+                repository.index()
+        except StorageError as error:
+            warnings.append(error.message)
+    done = [verdict for verdict in verdicts if verdict.keep or verdict.backup in goes]
+    return Plan(verdicts=done, freed_bytes=freed), warnings
+
+
+def due(repository: Repository, source: str, now: datetime, zone: tzinfo | None) -> bool:
+    """Say whether no run of a source has ended well today: the first one of a day prunes."""
+    ended = [
+        datetime.fromisoformat(event["at"])
+        for event in events.newest(repository.history.log)
+        if event["event"] == "run"
+        and event.get("source") == source
+        and event.get("outcome") in ("created", "skipped")
+    ]
+    today = now.astimezone(zone).date()
+    return not ended or ended[-1].astimezone(zone).date() != today
+
+
+def _judged(repository: Repository, rules: Rules) -> list[Verdict]:
+    """Return the verdicts on all backups of the sources, newest first in each."""
+    active = set(_steady(repository).values())
+    verdicts: list[Verdict] = []
+    everything = repository.backups()
+    sources = sorted({backup.source for backup in everything})
+    for source in sources:
+        if rules.sources is not None and source not in rules.sources:
+            continue
+        backups = [backup for backup in everything if backup.source == source]
+        damaged = _damaged(repository, backups)
+        policy = rules.policy(source)
+        verdicts += judge(backups, policy, rules.now, rules.zone, active=active, damaged=damaged)
+    if unread := set(repository.history.ids()) - {backup.id for backup in everything}:
+        raise DamageError(f"backup {min(unread)} can't be read", hint=ODD)
+    return verdicts
+
+
+def _steady(repository: Repository) -> dict[str, str]:
+    """Return the active backups if all that protects a backup can be read."""
+    log = repository.history.log
+    if intent.document(repository.root).exists():
+        raise BusyError("a rollback is under way", hint="Let it finish first: ankibak rollback")
+    if any(events.damaged(log)):
+        raise DamageError("the event log is damaged: it may have held a pin", hint=ODD)
+    try:
+        with closing(Catalog(repository.history.catalog_path, write=False)) as catalog:
+            known = catalog.mark("n")
+    except CatalogError:
+        known = 0
+    if known > (events.last(log) or {"n": 0})["n"]:
+        raise DamageError("the event log is shorter than it was: it may have held a pin", hint=ODD)
+    return repository.pointers()
+
+
+def _damaged(repository: Repository, backups: list[Backup]) -> set[str]:
+    """Return the newest backups that can't be got back, up to the first that can."""
+    found = set()
+    for backup in sorted(backups, key=lambda backup: -backup.sequence):
+        if backup.alarm is None:
+            if chains.is_sound(repository.store, backup.collection_sha256):
+                break
+            found.add(backup.id)
+    return found
+
+
+def _needs(repository: Repository, without: Collection[str]) -> Needs:
+    needs = Needs(set(), set(), set())
+    for backup_id in repository.history.ids():
+        if backup_id not in without:
+            manifest = repository.manifest(backup_id)
+            needs.collections.add(manifest.collection_sha256)
+            if manifest.media_list:
+                needs.lists.add(manifest.media_list)
+            raw = repository.history.document(backup_id, "metadata.json")
+            needs.named.update(name.decode() for name in NAMED.findall(raw))
+    return needs
+
+
+def _media(repository: Repository, lists: set[str]) -> set[str]:
+    """Return the objects that lists of media name; DamageError if one of them can't be read."""
+    found: set[str] = set()
+    left = set(lists)
+    for name, data in Forest(repository.store, lists).contents():
+        if hashlib.sha256(data).hexdigest() != name:
+            raise DamageError(f"the list of media {name} is damaged", hint=ODD)
+        found.update(item.decode() for item in LISTED.findall(data))
+        left.discard(name)
+    if left:
+        raise DamageError(f"the list of media {min(left)} is damaged", hint=ODD)
+    return found
+
+
+def _remove_backups(repository: Repository, goes: Collection[str]) -> int:
+    """Make these no backups any more, durably, then delete what described them."""
+    if not goes:
+        return 0
+    folder = repository.root / "backups"
+    freed = 0
+    for backup_id in sorted(goes):
+        freed += _folder_size(folder / backup_id)
+        durable.publish(folder / backup_id, folder / (backup_id + durable.PART))
+    # Before an object goes: a backup that comes back after a power cut must be whole.
+    with durable.storing(folder):
+        durable.sync_directory(folder)
+    durable.sweep(folder)
+    return freed
+
+
+def _sweep(repository: Repository, needs: Needs, media: set[str], advance: Advance) -> int:
+    """Delete every object that nothing refers to, directly or as what it stands on."""
+    kept = needs.named | media | Forest(repository.store, needs.collections | needs.lists).referenced
+    freed = 0
+    for name in [name for name in repository.store.names() if name not in kept]:
+        freed += repository.store.remove(name)
+        advance(1)
+    return freed
+
+
+def _repack(repository: Repository, needs: Needs, advance: Advance) -> int:
+    freed = 0
+    store = repository.store
+    for wanted, lists in ((needs.lists, True), (needs.collections, False)):
+        forest = Forest(store, wanted)
+        if forest.infos:
+            with _workplace(repository, max(info.size for info in forest.infos.values())) as folder:
+                freed += repack(store, forest, folder, lists, advance).freed_bytes
+    return freed
+
+
+@contextmanager
+def _workplace(repository: Repository, size: int) -> Iterator[Path]:
+    """Give a folder for what is unpacked: in the repository, or elsewhere if there is more room."""
+    inside = repository.root / "objects" / ("repack" + durable.PART)
+    shutil.rmtree(inside, ignore_errors=True)
+    room = shutil.disk_usage(repository.root).free
+    if room < UNPACKED * size and shutil.disk_usage(tempfile.gettempdir()).free > room:
+        with tempfile.TemporaryDirectory(prefix="ankibak-") as outside:
+            yield Path(outside)
+        return
+    with durable.storing(inside):
+        inside.mkdir(0o700)
+    try:
+        yield inside
+    finally:
+        shutil.rmtree(inside, ignore_errors=True)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
+
+
+def _folder_size(folder: Path) -> int:
+    with os.scandir(folder) as entries:
+        return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)

@@ -1,0 +1,273 @@
+"""Repacking: what stays is expressed anew, so that nothing need be kept only to stand on.
+
+Where backups were removed, deltas stand on objects that no backup names: ghosts.
+Each object that stands on a ghost becomes a delta over the wanted one before it in
+its tree, or a whole object where there is none, or where a chain would grow too
+long. Then its ghosts can go. The content of an object never changes, so its name
+stays and no manifest has to know.
+
+The order makes it safe to die anywhere: the new form is unpacked in memory and
+compared, then written beside the old one, synced, and takes its name by a rename;
+only when that is durable a ghost that nothing stands on any more is deleted.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import NamedTuple
+
+from anki_backup import chains, deltas, durable, medialist, moved, pages
+from anki_backup.chains import file_reader
+from anki_backup.errors import DamageError
+from anki_backup.forest import Forest
+from anki_backup.header import HEADER_BYTES
+from anki_backup.objects import ObjectStore
+
+# One frame compresses many pages better than two, and has to fit into memory.
+FRAME_BYTES = 24 << 20
+# A ghost at the root is cheaper than a new whole object while so little stands between it and the first.
+ROOT_WORTH = 10
+MOST = 3
+AT_ONCE = 8
+
+Encoded = tuple[bytes, list[bytes]]
+Advance = Callable[[int], object]
+
+
+class Task(NamedTuple):
+    """One object to express anew: over which other, None for whole, and what may go then."""
+
+    name: str
+    base: str | None
+    ghosts: tuple[str, ...]
+
+
+class Repacked(NamedTuple):
+    """How many objects were expressed anew, and by how many bytes all objects together shrank."""
+
+    objects: int
+    freed_bytes: int
+
+
+def tasks(forest: Forest) -> Iterator[Task]:
+    """Yield what stands on a ghost, in preorder, with the wanted object before it in its tree."""
+    for root in forest.roots():
+        before: str | None = None
+        for name in forest.preorder(root):
+            if name not in forest.wanted:
+                continue
+            ghosts = tuple(_ghosts(forest, name))
+            if ghosts and (before is not None or _is_far(forest, ghosts, name)):
+                yield Task(name, before, ghosts)
+            before = name
+
+
+def _ghosts(forest: Forest, name: str) -> Iterator[str]:
+    """Yield the ghosts between an object and the nearest wanted one that it stands on."""
+    climb = forest.ancestors(name)
+    next(climb)
+    for base in climb:
+        if base in forest.wanted:
+            return
+        yield base
+
+
+def _is_far(forest: Forest, ghosts: tuple[str, ...], name: str) -> bool:
+    """Say whether the first wanted object stands so far from a root that is a ghost that this can pay."""
+    root = forest.infos[ghosts[-1]]
+    between = sum(forest.infos[ghost].payload for ghost in (name, *ghosts[:-1]))
+    return len(ghosts) > 1 or between * ROOT_WORTH > root.stored_bytes
+
+
+def _heights(forest: Forest) -> dict[str, int]:
+    """Return for each object how many deltas stand above it on the longest way."""
+    heights: dict[str, int] = defaultdict(int)
+    for root in forest.roots():
+        for name in reversed(list(forest.preorder(root))):
+            if (base := forest.infos[name].base) is not None:
+                heights[base] = max(heights[base], heights[name] + 1)
+    return heights
+
+
+def repack(store: ObjectStore, forest: Forest, folder: Path, lists: bool, advance: Advance) -> Repacked:
+    """Express anew what stands on ghosts and delete those; `folder` holds what is unpacked on the way.
+
+    StorageError where there is no room: what was done by then is done, and all is as readable as before.
+    """
+    return _Repacking(store, forest, folder, lists, advance).go()
+
+
+class _Repacking:
+    def __init__(
+        self, store: ObjectStore, forest: Forest, folder: Path, lists: bool, advance: Advance
+    ) -> None:
+        self.store, self.forest, self.folder, self.lists = store, forest, folder, lists
+        self.advance = advance
+        self.before = folder / "before"
+        self.upon: dict[str, set[str]] = defaultdict(
+            set, {name: set(found) for name, found in forest.children.items()}
+        )
+        self.base = {name: info.base for name, info in forest.infos.items()}
+        self.stored = {name: info.stored_bytes for name, info in forest.infos.items()}
+        self.ways: dict[str, chains.Way] = {}
+        self.heights = _heights(forest)
+        self.done: list[tuple[str, str | None]] = []
+        self.count = self.freed = 0
+
+    def go(self) -> Repacked:
+        todo = {task.name: task for task in tasks(self.forest)}
+        bases = {task.base for task in todo.values() if task.base}
+        # Which wanted object `before` holds.
+        held: str | None = None
+        try:
+            with closing(self.forest.tour({*todo, *bases}, self.folder)) as stops:
+                for name, path in stops:
+                    if chains.digest_of(path) != name:
+                        raise DamageError(f"object {name} is damaged: its bytes have another SHA-256")
+                    if name in todo and todo[name].base in (None, held):
+                        self._express(todo[name], path)
+                        held = held if todo[name].base else None
+                    if name in bases:
+                        with durable.storing(self.before):
+                            shutil.copyfile(path, self.before)
+                        held = name
+                    self.advance(1)
+        finally:
+            self._settle()
+        return Repacked(self.count, self.freed)
+
+    def _way(self, name: str) -> chains.Way:
+        """Return how long the way back from an object is, in the form that it has now."""
+        pending = []
+        while name not in self.ways and (base := self.base[name]) is not None:
+            pending.append(name)
+            name = base
+        way = self.ways.setdefault(name, chains.Way(0, 0, self.stored[name]))
+        for name in reversed(pending):
+            way = self.ways[name] = way.longer(self.stored[name])
+        return way
+
+    def _express(self, task: Task, path: Path) -> None:
+        """Give an object its new form if the old one with its ghosts takes more."""
+        size = self.forest.infos[task.name].size
+        room = self.stored[task.name] + sum(self.stored[ghost] for ghost in task.ghosts)
+        base = task.base
+        if base is None:
+            root = task.ghosts[-1]
+            # Over the ghost at the root where that is much smaller than a new one.
+            self._unpack(root)
+            encoded = self._encode(path, size, root, self.stored[root] // ROOT_WORTH)
+            base = root if encoded else None
+        else:
+            way = self._way(base)
+            limit = min(room, (size if self.lists else way.root) // chains.WORTH)
+            fits = way.carries_more() and way.steps + self.heights[task.name] < chains.STEPS_LIMIT
+            encoded = self._encode(path, size, base, limit) if fits else None
+        if encoded is not None and base is not None:
+            stored = HEADER_BYTES + 4 + len(encoded[0]) + sum(map(len, encoded[1]))
+            if stored >= room or (base == self.base[task.name] and stored >= self.stored[task.name]):
+                return
+            position = max(self.forest.infos[task.name].position, self.forest.infos[base].position + 1)
+            chains.put_delta(self.store, task.name, size, base, position, *encoded)
+        elif not self._put_whole(task.name, path, size, room):
+            return
+        else:
+            base = None
+        self._note(task.name, base)
+
+    def _unpack(self, root: str) -> None:
+        with durable.storing(self.before), open(self.before, "wb", buffering=0) as file:
+            for block in self.store.blocks(root):
+                durable.write_fully(file.fileno(), block)
+
+    def _encode(self, path: Path, size: int, base: str, limit: int) -> Encoded | None:
+        """Return the delta from the object in `before` to the one at `path`, seen to unpack rightly."""
+        base_size = self.forest.infos[base].size
+        if self.lists:
+            encoded: Encoded | None = medialist.list_delta(self.before.read_bytes(), path.read_bytes())
+            if encoded and sum(map(len, encoded[1])) > limit:
+                return None
+        else:
+            encoded = _page_delta(self.before, path, base_size, size, limit)
+        if encoded is not None:
+            _prove(encoded, self.before, base_size, path, size)
+        return encoded
+
+    def _put_whole(self, name: str, path: Path, size: int, room: int) -> bool:
+        """Keep an object whole; False where that would need more than it frees: it is told by the root."""
+        root = self.forest.infos[list(self.forest.ancestors(name))[-1]]
+        if root.name in self.forest.wanted or root.stored_bytes > room:
+            return False
+        with open(path, "rb", buffering=0) as file:
+            self.store.put_blocks(name, size, chains.file_blocks(file.fileno(), size))
+        return True
+
+    def _note(self, name: str, base: str | None) -> None:
+        old = self.base[name]
+        info = self.store.info(name)
+        self.freed += self.stored[name] - info.stored_bytes
+        self.stored[name], self.base[name] = info.stored_bytes, base
+        if old != base:
+            if old is not None:
+                self.upon[old].discard(name)
+            if base is not None:
+                self.upon[base].add(name)
+        self.ways.clear()
+        self.count += 1
+        self.done.append((name, old))
+        if len(self.done) >= AT_ONCE:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Make the new forms durable, then delete the ghosts that nothing stands on."""
+        if not self.done:
+            return
+        self.store.batch.flush()
+        for _, ghost in self.done:
+            while ghost is not None and ghost not in self.forest.wanted and not self.upon[ghost]:
+                self.freed += self.store.remove(ghost)
+                below, self.base[ghost] = self.base[ghost], None
+                if below is not None:
+                    self.upon[below].discard(ghost)
+                ghost = below
+        self.done.clear()
+        self.store.settle()
+
+
+def _page_delta(old: Path, new: Path, old_size: int, size: int, limit: int) -> Encoded | None:
+    """Return the delta of two collections: by place where few pages differ, else by what moved."""
+    with ExitStack() as stack:
+        files = [stack.enter_context(open(path, "rb", buffering=0)) for path in (old, new)]
+        old_fd, new_fd = (file.fileno() for file in files)
+        unit = pages.unit_for(old_size, size)
+        differing = sum(1 for _ in pages.changed(chains.paired_blocks(old_fd, new_fd, size), unit))
+        encoded = None
+        if differing * unit * MOST < size * 2:
+            changes = pages.changed(chains.paired_blocks(old_fd, new_fd, size), unit)
+            encoded = pages.encode(changes, unit, old_size, size, limit=limit, frame_bytes=FRAME_BYTES)
+        page = moved.page_size(file_reader(new_fd)(0, 100).ljust(100, b"\0"))
+        if encoded is None and page == moved.page_size(file_reader(old_fd)(0, 100).ljust(100, b"\0")):
+            readers = file_reader(old_fd), file_reader(new_fd)
+            encoded = moved.encode(*readers, page, old_size, size, limit=limit)
+        return encoded
+
+
+def _prove(encoded: Encoded, old: Path, old_size: int, new: Path, size: int) -> None:
+    """Unpack a delta that was never stored, and compare every byte with what it is to stand for."""
+    table, frames = deltas.unpack(encoded[0]), encoded[1]
+    with open(old, "rb", buffering=0) as old_file, open(new, "rb", buffering=0) as new_file:
+        end = 0
+
+        def compare(data: bytes) -> None:
+            nonlocal end
+            if data != file_reader(new_file.fileno())(end, len(data)):
+                raise DamageError("an object did not unpack to what was packed: nothing was replaced")
+            end += len(data)
+
+        deltas.apply(table, frames, old_size, size, file_reader(old_file.fileno()), compare)
+        if end != size:
+            raise DamageError("an object did not unpack to what was packed: nothing was replaced")
