@@ -73,10 +73,10 @@ def command(*words: str) -> str:
     return " ".join([sys.executable, "-m", MODULE, "-c", "{D}/config.toml", *words])
 
 
-def prepare(directory: Path, surroundings: Mapping[str, str]) -> None:
+def prepare(directory: Path, surroundings: Mapping[str, str], *wanted: str) -> None:
     """Run the program once, on a copy that is thrown away, so that all its byte code is there."""
     writing = {"PYTHONDONTWRITEBYTECODE": ""}
-    words = [word.replace("{D}", str(directory)) for word in command("run").split()]
+    words = [word.replace("{D}", str(directory)) for word in command(*(wanted or ("run",))).split()]
     subprocess.run(words, cwd=directory, env={**os.environ, **surroundings, **writing}, check=True)
 
 
