@@ -80,6 +80,11 @@ MODELS = (_BackupRow, _RunRow, _Mark)
 TOTALS = {
     name: f"coalesce(json_extract(cast(%sdocument as text), '$[{FIELDS.index(name)}]'), 0)" for name in SUMMED
 }
+# What is asked of all backups at once is answered from these, not from their documents.
+INDEXES = [
+    "create index backup_newest on backup (source, sequence)",
+    "create index backup_told on backup (state) where state is not null",
+]
 ADD_UP = [
     statement
     for name, value in TOTALS.items()
@@ -99,7 +104,7 @@ def _execute(database: peewee.SqliteDatabase, statement: str, values: Sequence[s
 
 MIGRATIONS: dict[int, Callable[[peewee.SqliteDatabase], object]] = {
     0: lambda database: database.create_tables(MODELS),
-    1: lambda database: [_execute(database, statement) for statement in ADD_UP],
+    1: lambda database: [_execute(database, statement) for statement in ADD_UP + INDEXES],
 }
 
 

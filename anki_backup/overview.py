@@ -25,7 +25,7 @@ GOOD = ("created", "skipped")
 COUNT = "select count(*) from backup"
 NEWEST = "select id, max(sequence) from backup group by source"
 # Cast: some builds of SQLite find nothing in a blob.
-MARKED = """select id from backup where cast(state as text) like '%"alarm":{%'"""
+MARKED = """select id from backup where state is not null and cast(state as text) like '%"alarm":{%'"""
 PROVED = (
     "select id, max(json_extract(cast(state as text), '$.verified_at')) from backup where state is not null"
 )

@@ -218,6 +218,8 @@ def test_a_catalog_of_the_version_before_is_taken_along(place: Place) -> None:
             db.execute(f"drop trigger add_{name}")
             db.execute(f"drop trigger drop_{name}")
             db.execute("delete from mark where key = ?", [name])
+        db.execute("drop index backup_newest")
+        db.execute("drop index backup_told")
         db.execute("pragma user_version = 1")
     assert place.status().repository.logical_bytes == 4096
     place.backup(1)
