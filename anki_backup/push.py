@@ -107,28 +107,34 @@ def push(
         except AnkibakError:
             repository.record("rollback", **told, outcome="failed")
             raise
-        warnings = _send_media(repository, sender, collection, wish, saved)
+        files = repository.media(wish.target.id)
+        warnings = send_media(repository, sender, collection, files, saved, exact=wish.exact_media)
         account = driver()
         _look_again(account, sender, collection)
-        warnings += _missing(account, repository.media(wish.target.id))
+        warnings += _missing(account, files)
         number = repository.record("rollback", **told, outcome="done")
         repository.index()
     return number, warnings
 
 
-def _send_media(
-    repository: Repository, sender: Sender, collection: Path, wish: Wish, saved: Saved
+def send_media(
+    repository: Repository,
+    sender: Sender,
+    collection: Path,
+    files: list[MediaFile],
+    saved: Saved,
+    *,
+    exact: bool = False,
 ) -> list[str]:
-    """Give the account the media of the backup: what is missing there, and what differs."""
+    """Give the account these media: what is missing there or differs; others go only if `exact`."""
     folder = collection.with_suffix(".media")
     sender.begin_media(collection, empty=saved.empty)
-    files = repository.media(wish.target.id)
     before = {file.name: file.sha256 for file in repository.media(saved.safety.id)} if saved.safety else {}
     for file in files:
         path = Path(os.fsdecode(bytes(folder) + b"/" + file.name))
         if is_file_name(file.name) and not (before.get(file.name) == file.sha256 and path.exists()):
             _put(repository, file, path)
-    if wish.exact_media:
+    if exact:
         wanted = {file.name for file in files}
         for name in os.listdir(os.fsencode(folder)):
             if name not in wanted:

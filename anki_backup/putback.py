@@ -1,4 +1,4 @@
-"""Putting notes of a backup back into the live collection of a profile: prepare, look, then do it.
+"""Putting notes of a backup back: prepare, look, then do it to the live collection of a profile.
 
 `prepare` changes nothing: it takes the notes out of the backup and tries it on a
 copy. `perform` backs up what is there, does the same to a copy of that, compares
@@ -55,6 +55,7 @@ class Prepared(NamedTuple):
     kinds: list[str]
     media: list[MediaFile]
     warnings: list[str]
+    saved: Backup | None
 
 
 class Done(NamedTuple):
@@ -66,18 +67,24 @@ class Done(NamedTuple):
 
 
 @contextmanager
-def prepare(repository: Repository, source: Source, wish: Wish, *, dry: bool = False) -> Iterator[Prepared]:
+def prepare(
+    repository: Repository, source: Source, wish: Wish, saved: Backup | None = None, *, dry: bool = False
+) -> Iterator[Prepared]:
     """Take the notes out into a folder of our own, and try on a copy what putting them back does.
+
+    That is a copy of the profile, or, for an account, of the backup `saved`.
 
     NotFoundError if the backup has no such notes, UsageError if Anki can't search for
     them, SourceError if Anki has the collection open. Only that folder is written.
     """
     place = Place.of(repository.root, source)
     _refuse(source, place)
+    assert place.live or saved, "an account is looked at by its backup"
     work = repository.root / "cache"
-    if not dry:
+    if not dry and place.live:
         with held(*place.databases):  # better told now than after the question
             pass
+    if not dry:
         work.mkdir(mode=0o700, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix=swap.WORK, dir=None if dry else work) as folder,
@@ -85,38 +92,43 @@ def prepare(repository: Repository, source: Source, wish: Wish, *, dry: bool = F
     ):
         then, package = Path(folder) / "then.anki2", Path(folder) / "notes.apkg"
         repository.restore_collection(wish.backup.id, then)
-        present = _copy(source, Path(folder))
+        present = Path(folder) / "present.anki2"
+        if place.live:
+            seen = _names(place.media)
+            _copy(source, present)
+        else:
+            assert saved is not None, "as said above"
+            seen = {file.name for file in repository.media(saved.id)}
+            repository.restore_collection(saved.id, present)
         named = filenames.named(repository.media(wish.backup.id), library.media_names)
         packages.put_stand_ins(then.with_suffix(".media"), named.files)
         notes, names, kinds = _take(wish, then, present, package)
         known = dict(named.files)
         files = [structs.replace(known[name], name=name.encode()) for name in names]
-        seen = set(os.listdir(os.fsencode(place.media))) if place.media and place.media.is_dir() else set()
         warnings = [text for text in named.warnings if any(repr(name) in text for name in names)]
         wanted = [file for file in files if file.name not in seen]
-        yield Prepared(wish, place, then, package, notes, kinds, wanted, warnings)
+        yield Prepared(wish, place, then, package, notes, kinds, wanted, warnings, saved)
 
 
 def _refuse(source: Source, place: Place) -> None:
-    if not place.live:
-        raise UsageError(
-            f"source {source.name} is an account, and notes can only be put into a profile",
-            hint="Take them out, and import them in Anki: ankibak export ID --deck D; then sync.",
-        )
     if place.server:
         raise UsageError(
             f"source {source.name} is a sync server's folder, which devices would not be told of",
             hint="Take the notes out, and import them in Anki: ankibak export ID --deck D; then sync.",
         )
-    if not place.collection.exists():
+    if place.live and not place.collection.exists():
         raise SourceError(f"there is no collection at {place.collection}", hint="Start Anki there once.")
 
 
-def _copy(source: Source, work: Path) -> Path:
-    """Return a copy of what is there now, merged with its WAL."""
-    (work / "capture").mkdir()
-    capture = source.capture(work / "capture", 0)
-    path = work / "present.anki2"
+def _names(folder: Path | None) -> set[bytes]:
+    return set(os.listdir(bytes(folder))) if folder and folder.is_dir() else set()
+
+
+def _copy(source: Source, path: Path) -> None:
+    """Copy what is there now, merged with its WAL."""
+    work = path.with_name("capture")
+    work.mkdir()
+    capture = source.capture(work, 0)
     if capture.private:
         os.rename(capture.path, path)
     else:
@@ -124,7 +136,6 @@ def _copy(source: Source, work: Path) -> Path:
         if source.look() != capture.sighting:
             raise SourceError(f"{capture.path} changed while it was read", hint="Close Anki, then run again.")
     collection.check(path, thorough=True)
-    return path
 
 
 def _take(wish: Wish, then: Path, present: Path, package: Path) -> tuple[Regained, list[str], list[str]]:
@@ -145,10 +156,10 @@ def _take(wish: Wish, then: Path, present: Path, package: Path) -> tuple[Regaine
         parts.write_apkg(opened, package, found.wanted, scheduling=True, media=True)
     with zipfile.ZipFile(package) as made:
         names = parts.listed_media(made, old=False)
-    return found, names, _graft(wish, then, present, package, found)
+    return found, names, graft(wish, then, present, package, found)
 
 
-def _graft(wish: Wish, then: Path, path: Path, package: Path, found: Regained) -> list[str]:
+def graft(wish: Wish, then: Path, path: Path, package: Path, found: Regained) -> list[str]:
     """Put the notes into a copy, and see that each is there as it was; SourceError if one is not."""
     guids = regain.guids(then, found.wanted)
     kinds = grafts.graft(path, package, guids, scheduling=wish.scheduling)
@@ -175,19 +186,19 @@ def perform(repository: Repository, source: Source, prepared: Prepared, options:
                 "an earlier rollback was interrupted and can't be settled yet",
                 hint="Close Anki, mount what is missing, and run again.",
             )
-        safety = _safety(repository, source, wish, options, warnings)
+        saved = safety(repository, source, wish, options, warnings)
         if source.look().hot:
             merge(place.collection)
         path = prepared.then.with_name("new.anki2")
-        repository.restore_collection(safety.id, path)
-        _graft(wish, prepared.then, path, prepared.package, prepared.notes)
-        before = {file.name: file for file in repository.media(safety.id)}
+        repository.restore_collection(saved.id, path)
+        graft(wish, prepared.then, path, prepared.package, prepared.notes)
+        before = {file.name: file for file in repository.media(saved.id)}
         intent = Intent(
             kind="putback",
             source=source.name,
-            before=safety.id,
+            before=saved.id,
             to=wish.backup.id,
-            safety=safety.id,
+            safety=saved.id,
             who=wish.who,
             started_at=datetime.now(UTC),
             collection=os.fsdecode(place.collection),
@@ -205,10 +216,10 @@ def perform(repository: Repository, source: Source, prepared: Prepared, options:
         settled = swap.settle(repository.root, is_held=True)
         assert settled is not None and settled.ending == "done", "what was committed is finished"
         look_again(ready)
-    return Done(settled.event, safety.id, warnings)
+    return Done(settled.event, saved.id, warnings)
 
 
-def _safety(
+def safety(
     repository: Repository, source: Source, wish: Wish, options: Options, warnings: list[str]
 ) -> Backup:
     """Back up and pin what is there; whatever stops that stops everything."""
@@ -217,11 +228,11 @@ def _safety(
         raise result.error
     warnings += result.warnings
     assert result.current is not None, "a source that was backed up is equal to a backup"
-    safety = repository.find(result.current)
-    if not safety.pinned:
+    saved = repository.find(result.current)
+    if not saved.pinned:
         label = f"before notes of {wish.backup.id} were put back"
-        repository.record("pin", backup=safety.id, label=label)
-    return safety
+        repository.record("pin", backup=saved.id, label=label)
+    return saved
 
 
 def plan(source: str, prepared: Prepared) -> list[str]:

@@ -1,4 +1,4 @@
-"""What replaces an account. The only room that sends; only `push` uses it, and only a person starts that.
+"""What sends to an account. Only `push` and `sendback` use it, and only a person starts those.
 
 A device of its own, in a folder that is thrown away: the mirror never has anything
 to send. It holds the collection that is to be the account's, and the media as
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from anki_backup import library
 from anki_backup.device import Device, Server, apart
-from anki_backup.errors import EmptiedError
+from anki_backup.errors import EmptiedError, SourceError
 from anki_backup.hostkeys import HostKey
 from anki_backup.mirror import Mirror
 
@@ -51,6 +51,11 @@ class Sender:
         """How the server is called in messages."""
         return self._server.name
 
+    @property
+    def zone(self) -> str | None:
+        """The time zone of the account's owner."""
+        return self._zone
+
     def is_as_mirrored(self, *, empty: bool) -> bool:
         """Ask whether the account still is what the mirror is, or still `empty`; nothing is fetched."""
         device = Device(self._mirror, self._server, self._key.text, self._key.endpoint)
@@ -82,6 +87,23 @@ class Sender:
         def send(backend: RustBackend, auth: SyncAuth) -> None:
             request = FullUploadOrDownloadRequest(auth=auth, upload=True)
             backend.full_upload_or_download(request)
+
+        self._with(collection, send)
+
+    def merge(self, collection: Path) -> None:
+        """Bring what is new in a copy of the mirror into the account, by an ordinary sync.
+
+        SourceError if the server refuses, or would want one side to replace the other:
+        then the account is as it was.
+        """
+
+        def send(backend: RustBackend, auth: SyncAuth) -> None:
+            answer = backend.sync_collection(auth=auth, sync_media=False)
+            if answer.required != answer.NO_CHANGES:
+                raise SourceError(
+                    f"the account at {self.server} can't be synced in the ordinary way, so nothing was sent",
+                    hint="Sync all devices, then run it again.",
+                )
 
         self._with(collection, send)
 

@@ -26,7 +26,7 @@ ROOMS = """
     losses preview regain
   | sources formats vaults notifiers
   | gather marks attempt alarms hooks tidings metrics runs watch sides plan candidates enclosed
-    past adopt singles places staging rollback push putback proof setup checkup units rehearsal
+    past adopt singles places staging rollback push putback sendback proof setup checkup units rehearsal
   | signals logs terminal marked web commands completion cli
 """
 LINES = [line.split() for line in ROOMS.split("|")]

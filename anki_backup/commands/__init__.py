@@ -48,7 +48,7 @@ COMMANDS = {
     "export": "Write a backup to a file or folder",
     "login": "Exchange an account's password for a key",
     "logout": "Forget an account's key",
-    "restore-notes": "Put notes of a backup back into a profile",
+    "restore-notes": "Put notes of a backup back into a profile or account",
     "notify": "Test who is told when something happens",
     "serve": "Serve the web view and its API",
     "passwd": "Set the password of the web view",

@@ -1,4 +1,4 @@
-"""`ankibak restore-notes`: put a part of a backup back into the live collection of a profile."""
+"""`ankibak restore-notes`: put a part of a backup back into a profile, or an account."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
-from anki_backup import putback, sources, terminal
+from anki_backup import putback, sendback, terminal
 from anki_backup.commands import Context
 from anki_backup.errors import UsageError
 from anki_backup.gather import Options
 from anki_backup.putback import Done, Prepared, Wish
+from anki_backup.repository import Repository
 from anki_backup.rollback import who
+from anki_backup.sources import Source
 
 
 def command(
@@ -19,7 +21,7 @@ def command(
     backup_id: Annotated[
         str, typer.Argument(metavar="ID", help="An id or the start of one, latest, latest~2, @2026-11-01.")
     ],
-    into: Annotated[str, typer.Option(metavar="SOURCE", help="The profile to put them into.")],
+    into: Annotated[str, typer.Option(metavar="SOURCE", help="The profile or account to put them into.")],
     deck: Annotated[
         str | None, typer.Option(metavar="NAME", help="The notes of a deck and those under it.")
     ] = None,
@@ -33,7 +35,7 @@ def command(
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Put notes of a backup back into a profile, with their cards, scheduling and reviews.
+    """Put notes of a backup back into a source, with their cards, scheduling and reviews.
 
     Only while Anki is closed; what is there now is backed up first. Into a pipe a line
     with tabs between: source, backup, safety, missing, changed, same, media, event.
@@ -43,20 +45,39 @@ def command(
         raise UsageError("it takes --deck or --search, one of them", hint='For example: --search "tag:hard"')
     repository = context.repository()
     backup = context.find(repository, backup_id)
-    source = sources.make(into, context.config.source(into), context.config.run.hot_tries)
+    source = context.driver(into)
+    options = Options(threads=context.config.run.threads)
     wish = Wish(backup, who(), deck, search, scheduling=not keep_progress)
-    with putback.prepare(repository, source, wish, dry=dry_run) as prepared:
+    saved = None
+    if not source.is_live:
+        saved = repository.newest_of(into) if dry_run else sendback.save(repository, source, wish, options)
+    with putback.prepare(repository, source, wish, saved, dry=dry_run) as prepared:
         lines = putback.plan(into, prepared)
         done = None
         if prepared.notes.wanted and not dry_run:
             for line in lines:
                 context.say(line)
-            context.confirm(f"Put them back into {into}?", yes=yes)
-            options = Options(threads=context.config.run.threads)
-            done = putback.perform(repository, source, prepared, options)
+            done = _do(context, repository, source, prepared, options, yes=yes)
         for warning in done.warnings if done else prepared.warnings:
             context.warn(warning)
         _print(context, into, prepared, done, lines, as_json=as_json)
+
+
+def _do(
+    context: Context,
+    repository: Repository,
+    source: Source,
+    prepared: Prepared,
+    options: Options,
+    *,
+    yes: bool,
+) -> Done:
+    name = source.name
+    if source.is_live:
+        context.confirm(f"Put them back into {name}?", yes=yes)
+        return putback.perform(repository, source, prepared, options)
+    context.confirm(f"Send them to the account, for all devices? Type {name} to do it:", yes=yes, word=name)
+    return sendback.perform(repository, lambda: context.driver(name), source, prepared, options)
 
 
 def _print(
@@ -83,4 +104,5 @@ def _print(
         told = f"{count} notes of {backup} were put back" if count else "all these notes are as they were"
         terminal.write(f"{source}: {told}\n")
     if done:
-        context.say(f"what was there is backup {done.safety}; to go back: ankibak rollback {done.safety}")
+        way = done.safety if prepared.place.live else f"{done.safety} --push-after-rollback"
+        context.say(f"what was there is backup {done.safety}; to go back: ankibak rollback {way}")
