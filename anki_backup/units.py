@@ -135,9 +135,7 @@ def _services(site: Site) -> dict[str, str]:
         ),
         "ankibak-verify.service": _service(site, proving, ["verify", "--restore", "--limit", "5"]),
         "ankibak-verify.timer": timer(proving, *weekly),
-        "ankibak-prune.service": _service(
-            site, "Remove old backups of Anki collections", ["prune", "--yes", "--wait", "15m"]
-        ),
+        "ankibak-prune.service": _service(site, "Remove old backups of Anki collections", ["prune", "--yes"]),
         "ankibak-prune.timer": timer("Remove old backups of Anki collections", *late),
         "ankibak-serve.service": _service(site, "Show backups of Anki collections", ["serve"], lasting=True),
         "ankibak-failure@.service": _service(

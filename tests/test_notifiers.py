@@ -206,6 +206,24 @@ def test_notify_test_tells_everybody_and_says_who_did_not_hear(home, monitor, ca
     assert [item["told"] for item in document["notifiers"]] == [False, True]
 
 
+def test_a_unit_that_failed_without_a_word_is_told_and_one_that_spoke_is_not(home, monitor, monkeypatch):
+    assert run(home, "notify", "failure", "ankibak@home.service") == 0  # nobody to tell
+    configure(home, f'{people(monitor)}[ping]\nurl = "{monitor.url}/{{source}}"\n')
+    for status in ("3", "4", "7", "8"):
+        monkeypatch.setenv("MONITOR_EXIT_CODE", "exited")
+        monkeypatch.setenv("MONITOR_EXIT_STATUS", status)
+        assert run(home, "notify", "failure", "ankibak@home.service") == 0
+    assert monitor.paths == []
+    assert run(home, "notify", "failure", "ankibak-verify.service") == 0
+    assert monitor.paths == ["/ankibak/fail", "/"]
+    monkeypatch.setenv("MONITOR_EXIT_CODE", "killed")
+    monkeypatch.setenv("MONITOR_SERVICE_RESULT", "oom-kill")
+    monitor.taken()
+    assert run(home, "notify", "failure", "ankibak@home.service") == 0
+    assert monitor.paths == ["/home/fail", "/"]
+    assert all("oom-kill" in body and "journalctl" in body for body in bodies(monitor))
+
+
 def test_secrets_of_notifiers_want_a_file_of_their_own(home, monitor, capsys):
     configure(home, people(monitor))
     home.config.chmod(0o644)
