@@ -29,6 +29,7 @@ OLDEST, NEWEST = 11, 18
 MAGIC = b"SQLite format 3\0"
 TABLES = ("cards", "notes", "revlog", "graves")
 LEVEL = "\x1f"
+FLAGS = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
 FROM_BACKUP = "In Anki, choose File > Switch Profile > Open Backup, take the newest good one, and run again."
 NOT_ANKI = "Name the file `collection.anki2` of a profile; import a package into Anki first."
 
@@ -43,14 +44,14 @@ class Statistics(NamedTuple):
 
 
 @contextmanager
-def connect(path: Path) -> Iterator[apsw.Connection]:
+def connect(path: Path, vfs: str | None = None) -> Iterator[apsw.Connection]:
     """Open a closed .anki2 for reading only; what SQLite objects to becomes a SourceError.
 
     `unicase`, Anki's collation, is registered, and so is any that a newer Anki
     may bring. Views and triggers in the file are never run.
     """
     try:
-        db = apsw.Connection(uri(path), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        db = apsw.Connection(uri(path), flags=FLAGS, vfs=vfs)
         try:
             for off in ("TRUSTED_SCHEMA", "ENABLE_VIEW", "ENABLE_TRIGGER"):
                 db.config(getattr(apsw, f"SQLITE_DBCONFIG_{off}"), 0)

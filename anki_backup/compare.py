@@ -32,7 +32,11 @@ from anki_backup.rows import Card, Note, Rows
 from anki_backup.things import Key, Thing, Things
 
 SEPARATOR = "\x1f"
-MARKUP = re.compile(r"<[^<>]*>|\[sound:[^\]]*\]")
+# What stands apart from the words around it; other marks may stand within a word.
+APART = re.compile(
+    r"</?(?:br|div|p|li|[uo]l|t[rdh]|table|h[1-6r]|img)\b[^<>]*>|\[sound:[^\]]*\]", re.IGNORECASE
+)
+MARKUP = re.compile(r"<[^<>]*>")
 NAME_LENGTH = 60
 # A review that a person made, against those that Anki writes when it reschedules.
 ANSWERED = range(4)
@@ -108,7 +112,7 @@ def change_of(pair: tuple[object | None, object | None]) -> Change:
 def plain(markup: str) -> str:
     """Return the text of a field as a person sees it: without marks of HTML, spaces in one."""
     # Entities are read last: `&lt;b&gt;` is text that looks like a mark.
-    return " ".join(unescape(MARKUP.sub(" ", markup)).split())
+    return " ".join(unescape(MARKUP.sub("", APART.sub(" ", markup))).split())
 
 
 def excerpt(fields: str) -> str:
@@ -126,14 +130,15 @@ def _count_card(counts: CardCounts, pair: tuple[Card | None, Card | None], answe
     before, after = pair
     if before is None or after is None:
         return []
-    what = list(_what_of_card(before, after, answered))
+    what = list(what_of_card(before, after, answered))
     for word in what:
         if word in CardCounts.__struct_fields__:
             setattr(counts, word, getattr(counts, word) + 1)
     return what or ["touched"]
 
 
-def _what_of_card(before: Card, after: Card, answered: set[int]) -> Iterator[str]:
+def what_of_card(before: Card, after: Card, answered: set[int]) -> Iterator[str]:
+    """Yield what was done to a card; `answered` are the cards that were reviewed in between."""
     if before.home != after.home:
         yield "moved"
     if bool(before.odid) != bool(after.odid):
@@ -149,6 +154,18 @@ def _what_of_card(before: Card, after: Card, answered: set[int]) -> Iterator[str
         yield "rescheduled"
     if (before.nid, before.ord) != (after.nid, after.ord):
         yield "of another note" if before.nid != after.nid else "of another template"
+
+
+def field_changes(before: Note, after: Note, names: Sequence[str]) -> list[FieldChange]:
+    """Return the fields of a note that differ, by the names that they have now."""
+    olds, news = before.flds.split(SEPARATOR), after.flds.split(SEPARATOR)
+    found = []
+    for at in range(max(len(olds), len(news))):
+        old, new = (texts[at] if at < len(texts) else "" for texts in (olds, news))
+        if old != new or at >= min(len(olds), len(news)):
+            name = names[at] if at < len(names) else f"field {at + 1}"
+            found.append(FieldChange(name=name, before=old, after=new, words=words.spans(old, new)))
+    return found
 
 
 class _Teller:
@@ -170,7 +187,8 @@ class _Teller:
         side = 1 if after else 0
         deck = self._homes.get(note.id)
         old_tags, new_tags = (set(each.tags.split()) if each else set() for each in (before, after))
-        fields = self._changed(before, after) if before and after else []
+        names = self._fields[side].get(str(note.mid), [])
+        fields = field_changes(before, after, names) if before and after else []
         what = [name for name in ("mid", "guid", "flags", "data") if _differ(before, after, name)]
         spoken = {"mid": "note type"}
         kinds = [spoken.get(name, name) for name in what]
@@ -188,17 +206,6 @@ class _Teller:
             tags_added=sorted(new_tags - old_tags) if before else [],
             tags_removed=sorted(old_tags - new_tags) if after else [],
         )
-
-    def _changed(self, before: Note, after: Note) -> list[FieldChange]:
-        olds, news = before.flds.split(SEPARATOR), after.flds.split(SEPARATOR)
-        names = self._fields[1].get(str(after.mid), [])
-        found = []
-        for at in range(max(len(olds), len(news))):
-            old, new = (texts[at] if at < len(texts) else "" for texts in (olds, news))
-            if old != new or at >= min(len(olds), len(news)):
-                name = names[at] if at < len(names) else f"field {at + 1}"
-                found.append(FieldChange(name=name, before=old, after=new, words=words.spans(old, new)))
-        return found
 
     def card(self, before: Card | None, after: Card | None, what: list[str]) -> CardItem:
         card = after or before

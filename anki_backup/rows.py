@@ -122,7 +122,7 @@ def both(old: Path, new: Path) -> Iterator[apsw.Connection]:
 
 def _differing(old: Path, new: Path, table: str) -> list[Pair]:
     kind = KINDS[table]
-    here, there = (_columns(kind, name) for name in "no")
+    here, there = (columns(kind, name) for name in "no")
     differs = " OR ".join(f"{_value(table, c, 'n')} IS NOT {_value(table, c, 'o')}" for c in COMPARED[table])
     width = len(kind._fields)
     pairs: list[Pair] = []
@@ -130,17 +130,17 @@ def _differing(old: Path, new: Path, table: str) -> list[Pair]:
         joined = f"FROM main.{table} n LEFT JOIN old.{table} o ON o.id = n.id"
         query = f"SELECT {here},{there} {joined} WHERE o.id IS NULL OR {differs}"
         added = 0
-        for row in db.execute(query):
-            before = _row(kind, row[width:])
-            pairs.append((before, _row(kind, row[:width])))
+        for values in db.execute(query):
+            before = row(kind, values[width:])
+            pairs.append((before, row(kind, values[:width])))
             added += before is None
         counts = [
             cast(int, db.execute(f"SELECT count(*) FROM {name}.{table}").get) for name in ("old", "main")
         ]
         if counts[0] + added != counts[1]:  # some are gone: a second pass finds which
             gone = f"NOT EXISTS (SELECT 1 FROM main.{table} n WHERE n.id = o.id)"
-            for row in db.execute(f"SELECT {there} FROM old.{table} o WHERE {gone}"):
-                pairs.append((_row(kind, row), None))
+            for values in db.execute(f"SELECT {there} FROM old.{table} o WHERE {gone}"):
+                pairs.append((row(kind, values), None))
     return pairs
 
 
@@ -148,14 +148,15 @@ def _value(table: str, column: str, name: str) -> str:
     return MASKED.get((table, column), "{t}." + column).format(t=name)
 
 
-def _columns(kind: type[Row], name: str) -> str:
+def columns(kind: type[Row], name: str) -> str:
     """List the columns to read; text may be no UTF-8, so it is read as bytes."""
     return ",".join(
         f"CAST({name}.{column} AS BLOB)" if column in TEXTS else f"{name}.{column}" for column in kind._fields
     )
 
 
-def _row(kind: type[Row], values: Sequence[object]) -> Row | None:
+def row(kind: type[Row], values: Sequence[object]) -> Row | None:
+    """Return what was read by these columns; None for a row of nothing."""
     if values[0] is None:
         return None
     read = [collection.text(value) if isinstance(value, bytes) else value for value in values]
@@ -173,6 +174,16 @@ def first_fields(path: Path, notes: Collection[int]) -> dict[int, str]:
         return {cast(int, note): collection.text(fields) for note, fields in found}
 
 
+def unburied(card: Card) -> Card:
+    """Return a card as the content hash sees it: in the queue that it comes back to."""
+    queue = card.queue
+    if queue in (-2, -3) and card.type in (0, 2):
+        queue = card.type
+    elif queue in (-2, -3) and card.type in (1, 3):
+        queue = 1 if card.due > 1_000_000_000 else 3
+    return card._replace(queue=queue, data=card.memory)
+
+
 def decks_of_notes(path: Path, notes: Sequence[int]) -> dict[int, int]:
     """Return the home deck of each note's first card."""
     query = (
@@ -180,4 +191,4 @@ def decks_of_notes(path: Path, notes: Sequence[int]) -> dict[int, int]:
         " WHERE nid IN (SELECT value FROM json_each(?)) GROUP BY nid"
     )
     with collection.connect(path) as db:
-        return {cast(int, row[0]): cast(int, row[1]) for row in db.execute(query, (json.dumps(notes),))}
+        return {cast(int, each[0]): cast(int, each[1]) for each in db.execute(query, (json.dumps(notes),))}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, cast
 
@@ -18,6 +18,8 @@ from anki_backup.errors import StorageError
 
 BLOCK = 4096
 MEMORY_LIMIT = 256 << 20
+
+Run = tuple[int, int]
 
 
 class Scratch:
@@ -49,12 +51,32 @@ class Scratch:
         self._remember(at, at + len(data))
         self._put(at, data)
 
-    def _put(self, at: int, data: bytes) -> None:
+    def _put(self, at: int, data: bytes | memoryview) -> None:
         if self._memory is not None:
             self._memory[at : at + len(data)] = data
         elif self._file is not None:
             with _told():
                 pwrite_fully(self._file.fileno(), bytes(data), at)
+
+    def gather(self, runs: Sequence[Run]) -> bytes:
+        """Return the bytes of these runs (place, count), one after the other."""
+        memory = self._memory
+        if memory is None:
+            return b"".join([self.read_at(at, count) for at, count in runs])
+        return b"".join([memory[at : at + count] for at, count in runs])
+
+    def scatter(self, runs: Sequence[Run], data: bytes) -> None:
+        """Put bytes at the places of these runs, one after the other."""
+        for at, count in runs:
+            self._remember(at, at + count)
+        done, memory = 0, self._memory
+        view = memoryview(data)
+        for at, count in runs:
+            if memory is None:
+                self._put(at, view[done : done + count])
+            else:
+                memory[at : at + count] = view[done : done + count]
+            done += count
 
     def resize(self, size: int) -> None:
         """Set where the content ends."""
@@ -82,8 +104,11 @@ class Scratch:
             self.size = size
 
     def _remember(self, start: int, end: int) -> None:
+        if not self._journals or start >= self.size:
+            return
+        blocks = range(start // BLOCK, (min(end, self.size) + BLOCK - 1) // BLOCK)
         for journal in self._journals:
-            for block in range(start // BLOCK, (min(end, self.size) + BLOCK - 1) // BLOCK):
+            for block in blocks:
                 if block not in journal:
                     journal[block] = bytes(self.read_at(block * BLOCK, BLOCK))
 

@@ -155,6 +155,7 @@ def _captured(source: Source, folder: Path, wait_s: float) -> Path:
     work = folder / LIVE
     work.mkdir()
     deadline, tries = time.monotonic() + wait_s, 0
+    source.look()  # where an account fetches what is new
     while True:
         tries += 1
         capture = source.capture(work, wait_s)

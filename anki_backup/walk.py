@@ -21,7 +21,7 @@ from anki_backup.durable import write_fully
 from anki_backup.errors import DamageError, StorageError
 from anki_backup.header import Info
 from anki_backup.objects import BLOCK, ObjectStore
-from anki_backup.scratch import Scratch
+from anki_backup.scratch import Run, Scratch
 
 
 class Version(NamedTuple):
@@ -34,7 +34,7 @@ class Version(NamedTuple):
     name: str
     base: str | None
     content: Scratch
-    changed: list[tuple[int, int]] | None
+    changed: list[Run] | None
     branches: bool
 
 
@@ -168,17 +168,11 @@ def _write(version: Version, path: Path) -> None:
         raise DamageError(f"object {version.name} is damaged: its bytes have another SHA-256")
 
 
-def _apply(delta: Delta, content: Scratch) -> list[tuple[int, int]] | None:
+def _apply(delta: Delta, content: Scratch) -> list[Run] | None:
+    """Turn the base of a delta into what it stands for; return where something was written."""
     size = delta.info.size
-    changed: list[tuple[int, int]] | None = []
-
-    def write(at: int, data: bytes) -> None:
-        content.write_at(at, data)
-        if changed is not None:
-            changed.append((at, len(data)))
-
-    if deltas.in_place(delta.table):
-        deltas.patch(delta.table, delta.frames(), content.size, size, content.read_at, write)
+    if _stays(delta, content.size):
+        changed = list(_patch(delta, content))
         content.resize(size)
         return changed
     # Pages moved: the new content is put together aside, then takes the place of the old.
@@ -196,3 +190,36 @@ def _apply(delta: Delta, content: Scratch) -> list[tuple[int, int]] | None:
             content.write_at(at, aside.read_at(at, BLOCK))
         content.resize(size)
     return None
+
+
+def _stays(delta: Delta, size: int) -> bool:
+    """Say whether a delta leaves every unit that it keeps of a base of that size where it is."""
+    base, made = (sum(op.copy + op[part] for op in delta.table.ops) for part in (1, 2))
+    return deltas.in_place(delta.table) and (base == made or base * delta.table.unit == size)
+
+
+def _patch(delta: Delta, content: Scratch) -> Iterator[Run]:
+    """Do what `deltas.patch` does, a frame at a time: of small steps there are thousands."""
+    table, size = delta.table, delta.info.size
+    unit, first, old, new = table.unit, 0, 0, 0
+    base, made = (sum(op.copy + op[part] for op in table.ops) * unit for part in (1, 2))
+    if base > content.size or made + content.size - base != size:
+        raise DamageError(f"object {delta.info.name} is damaged: its table doesn't fit its base")
+    for frame, packed in zip(table.frames, delta.frames(), strict=True):
+        dropped: list[Run] = []
+        inserted: list[Run] = []
+        for copy, drop, insert in table.ops[first : first + frame.ops]:
+            old += copy
+            new += copy
+            if drop:
+                dropped.append((old * unit, drop * unit))
+            if insert:
+                inserted.append((new * unit, insert * unit))
+            old += drop
+            new += insert
+        first += frame.ops
+        lengths = [sum(count for _, count in runs) for runs in (dropped, inserted)]
+        if max(lengths) > deltas.FRAME_LIMIT:
+            raise DamageError(f"object {delta.info.name} is damaged: a frame is larger than any of ours")
+        content.scatter(inserted, deltas.decompress(packed, content.gather(dropped), lengths[1]))
+        yield from inserted

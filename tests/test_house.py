@@ -19,14 +19,15 @@ ROOMS = """
     errors figures model values redaction listeners settings keys document environment config
     calendars due durable locks deltas pages moved retention secrets logins credentials hostkeys
     library grafts answers mirror device sender parts zips frames pieces filenames bundle
-    packages archives words scratch
+    packages archives leaves presence words scratch
   | header objects chains walk media medialist canonical messages collection pictures content
-    things rows differences compare events catalog replay history overview lookup baseline
-    deposit pointer hold intent swap repository contents verify forest repack prune safety
-    losses preview regain
+    window lookout things rows differences compare spotted events catalog replay history
+    overview lookup baseline deposit pointer hold intent swap repository contents timeline lives
+    verify forest repack prune safety losses preview regain
   | sources formats vaults notifiers
   | gather marks attempt alarms hooks tidings metrics runs watch sides plan candidates enclosed
-    past adopt singles places staging rollback push putback sendback proof setup checkup units rehearsal
+    past adopt singles places staging rollback push putback sendback proof setup checkup units
+    rehearsal
   | signals logs terminal marked web commands completion cli
 """
 LINES = [line.split() for line in ROOMS.split("|")]

@@ -282,12 +282,3 @@ def test_what_anki_writes_as_its_own_backup_comes_back_row_for_row(home, folder,
         list(row)
         for row in sqlite3.connect(tmp_path / "given.anki2").execute("SELECT * FROM cards ORDER BY id")
     ] == cards
-
-
-def test_what_export_writes_is_known_when_it_comes_back(home, run_ankibak, tmp_path):
-    backup = home.run().backup
-    package = tmp_path / "all.colpkg"
-    assert run_ankibak("-c", home.config, "export", backup.id, "-o", package).returncode == 0
-    assert adopt(home, package).results[0].reason == f"the same as {backup.id}"
-    there = adopt(home, package, source="other").results[0].backup
-    assert (there.collection_sha256, there.media_files) == (backup.collection_sha256, 1)

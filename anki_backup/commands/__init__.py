@@ -40,6 +40,8 @@ COMMANDS = {
     "acknowledge": "End an alarm: the shrink was meant",
     "import": "Adopt backups made by Anki, at their own dates",
     "diff": "Show what changed from one backup to another",
+    "find": "Find notes, decks and media in all backups",
+    "history": "Show how a note, deck or media file changed",
     "verify": "Check backups for damage; changes nothing",
     "prune": "Remove what retention lets go, after asking",
     "pin": "Keep a backup for ever",

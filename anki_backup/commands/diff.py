@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from msgspec.structs import asdict
 
-from anki_backup import figures, marked, sides, sources, terminal
+from anki_backup import figures, marked, sides, terminal
 from anki_backup.commands import Context
 from anki_backup.differences import CardItem, Comparison, Counts, Item, MediaItem, NoteItem, ThingItem
 from anki_backup.errors import ConfigError, NotFoundError, UsageError
@@ -84,8 +84,7 @@ def _compare(context: Context, repository: Repository, ids: list[str], *, items:
             f"source {name} is not in the configuration, so there is nothing to look at",
             hint=f"Name its place under [sources.{name}], or compare two backups.",
         )
-    source = sources.make(name, context.config.sources[name], context.config.run.hot_tries)
-    return sides.with_live(repository, old, source, items=items)
+    return sides.with_live(repository, old, context.driver(name), items=items)
 
 
 def _is_live(text: str) -> bool:

@@ -1,0 +1,264 @@
+"""How one note, deck or media file changed from backup to backup: `history`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, cast
+
+import apsw
+
+from anki_backup import collection, rows
+from anki_backup.compare import excerpt, field_changes, what_of_card
+from anki_backup.errors import DamageError, NotFoundError, SourceError
+from anki_backup.model import Backup, MediaFile
+from anki_backup.presence import Seen
+from anki_backup.rows import Card, Note
+from anki_backup.spotted import Event, Hit, Kind, Life
+from anki_backup.timeline import Look, decks_of, find, hit, media_of
+from anki_backup.walk import Walk
+from anki_backup.window import looking
+
+SHOWN = ("type", "queue", "due", "ivl", "factor", "reps", "lapses", "odue", "flags", "data")
+SOME = 3
+
+
+class Facts(NamedTuple):
+    """A note as one collection has it: its row and fields' names, its cards, and their reviews."""
+
+    note: Note
+    fields: tuple[str, ...]
+    cards: tuple[Card, ...]
+    reviews: dict[int, int]
+
+    @property
+    def told(self) -> tuple[object, ...]:
+        """What counts as a change: as in the content hash, a buried card is where it comes back to."""
+        return self.note, tuple(rows.unburied(card) for card in self.cards), self.reviews
+
+
+def lives(look: Look, item: str) -> list[Life]:
+    """Return the life of what `item` names, in each source that has or had it.
+
+    `item` is a note's id, `nid:`, `guid:`, `deck:` or `media:` with a name behind it,
+    the name of a deck or a file, or text that only one note has. NotFoundError where
+    nothing has it, or several do.
+    """
+    prefix, _, name = item.partition(":")
+    found: list[Life] = []
+    if prefix == "nid" or (item.isascii() and item.isdecimal()):
+        number = name if prefix == "nid" else item
+        found = _notes(look, int(number)) if number.isascii() and number.isdecimal() else []
+    elif prefix == "guid":
+        found = _by_text(look, name)
+    elif prefix in ("deck", "media"):
+        found = _decks(look, name) if prefix == "deck" else _media(look, name)
+    if not found and prefix not in ("nid", "guid", "media"):
+        found = _decks(look, item) or _media(look, item) or _by_text(look, item)
+    if not found:
+        raise NotFoundError(
+            f"{item!r} is in none of {len(look.backups)} backups",
+            hint=f"Look for a part of it: ankibak find {item}",
+        )
+    return found
+
+
+def _by_text(look: Look, text: str) -> list[Life]:
+    """Return the life of the one note that has a text; the newest backups are asked first."""
+    everything = look.backups
+    look.backups = [backups[-1] for backups in look.of_sources().values()]
+    hits = _note_hits(look, text)
+    look.backups = everything
+    hits = hits or _note_hits(look, text)
+    if len(hits) > 1:
+        some = ", ".join(f"nid:{note}" for note in sorted(hits)[:SOME])
+        raise NotFoundError(
+            f"{text!r} is in {len(hits)} notes, {some} among them",
+            hint=f"Name one of them: ankibak history {some.partition(',')[0]}",
+        )
+    return [life for note in hits for life in _notes(look, note)]
+
+
+def _note_hits(look: Look, text: str) -> set[int]:
+    kinds: tuple[Kind, ...] = ("note",)
+    return {int(each.id) for each in find(look, text, kinds)}
+
+
+def _notes(look: Look, note: int) -> list[Life]:
+    facts: dict[str, Facts] = {}
+    walk = Walk(look.repository.store, [backup.collection_sha256 for backup in look.backups])
+    with look.progress("reading notes", len(walk)) as advance:
+        for version in walk.versions():
+            try:
+                with looking(version.content) as db:
+                    known = facts.get(version.base) if version.base else None
+                    read = _facts(db, note, known)
+                if read:
+                    facts[version.name] = read
+            except SourceError as error:
+                walk.damaged[version.name] = error.message
+            advance(1)
+    look.lose(walk, ((backup.id, backup.collection_sha256) for backup in look.backups))
+    found = []
+    for source, backups in look.of_sources().items():
+        readable = [backup for backup in backups if backup.collection_sha256 not in walk.damaged]
+        states = [facts.get(backup.collection_sha256) for backup in readable]
+        if seen := _seen(states):
+            last = states[seen.last]
+            assert last is not None, "it was seen there"
+            name = excerpt(last.note.flds)
+            events = list(_told(look, readable, states))
+            found.append(Life(hit=_hit("note", str(note), name, source, readable, seen), events=events))
+    return found
+
+
+def _facts(db: apsw.Connection, note: int, known: Facts | None) -> Facts | None:
+    """Read a note; what it has in common with the version before is shared."""
+    row = db.execute(f"SELECT {rows.columns(Note, 'notes')} FROM notes WHERE id = ?", (note,)).fetchone()
+    if row is None:
+        return None
+    read = cast(Note, rows.row(Note, row))
+    found = db.execute(
+        f"SELECT {rows.columns(Card, 'cards')} FROM cards WHERE nid = ? ORDER BY ord, id", (note,)
+    ).fetchall()
+    cards = tuple(cast(Card, rows.row(Card, each)) for each in found)
+    query = "SELECT count(*) FROM revlog WHERE cid = ? AND type < 4"
+    reviews = {card.id: cast(int, db.execute(query, (card.id,)).get) for card in cards}
+    if known and known.note == read and known.cards == cards and known.reviews == reviews:
+        return known
+    fields = known.fields if known and known.note.mid == read.mid else tuple(_field_names(db, read.mid))
+    return Facts(read, fields, cards, reviews)
+
+
+def _field_names(db: apsw.Connection, notetype: int) -> list[str]:
+    if "fields" in collection.table_names(db):
+        query = "SELECT CAST(name AS BLOB) FROM fields WHERE ntid = ? ORDER BY ord"
+        return [collection.text(name) for (name,) in db.execute(query, (notetype,))]
+    try:
+        models = json.loads(collection.text(db.execute("SELECT CAST(models AS BLOB) FROM col").get))
+        return [str(field["name"]) for field in models[str(notetype)]["flds"]]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
+
+
+def _seen(states: Sequence[object | None]) -> Seen | None:
+    places = [place for place, state in enumerate(states) if state is not None]
+    return Seen(places[0], places[-1], len(places)) if places else None
+
+
+def _hit(kind: Kind, id: str, name: str, source: str, backups: Sequence[Backup], seen: Seen) -> Hit:
+    return hit(kind, id, name, source, backups, seen, seen.last == len(backups) - 1, False)
+
+
+def _told(look: Look, backups: Sequence[Backup], states: Sequence[Facts | None]) -> Iterator[Event]:
+    before: Facts | None = None
+    last: Facts | None = None
+    for backup, now in zip(backups, states, strict=True):
+        if now and not before:
+            yield _event(backup, "back" if last else "appeared")
+        elif before and not now:
+            yield _event(backup, "gone")
+        elif before and now and before is not now and before.told != now.told:
+            yield _change(look, backup, before, now)
+        before, last = now, now or last
+
+
+def _change(look: Look, backup: Backup, before: Facts, now: Facts) -> Event:
+    tags = [set(facts.note.tags.split()) for facts in (before, now)]
+    fields = field_changes(before.note, now.note, now.fields)
+    what = ["fields"] * bool(fields) + ["tags"] * (tags[0] != tags[1])
+    what += ["note type"] * (before.note.mid != now.note.mid)
+    values: dict[str, list[Any]] = {}
+    olds = {card.id: card for card in before.cards}
+    for card in now.cards:
+        old = olds.pop(card.id, None)
+        label = f"card {card.ord + 1}"
+        counts = [facts.reviews.get(card.id, 0) for facts in (before, now)]
+        if old is None:
+            what.append("card added")
+            continue
+        if rows.unburied(old) != rows.unburied(card):
+            what += what_of_card(old, card, {card.id} if counts[0] < counts[1] else set())
+            if old.home != card.home:
+                values[f"{label}: deck"] = [
+                    _deck(look, backup.previous, old.home),
+                    _deck(look, backup.id, card.home),
+                ]
+        shown = [(name, [getattr(old, name), getattr(card, name)]) for name in SHOWN]
+        values |= {
+            f"{label}: {name}": pair for name, pair in [*shown, ("reviews", counts)] if pair[0] != pair[1]
+        }
+    what += ["card removed"] * len(olds)
+    return _event(
+        backup,
+        "changed",
+        what=list(dict.fromkeys(what)) or ["touched"],
+        fields=fields,
+        tags_added=sorted(tags[1] - tags[0]),
+        tags_removed=sorted(tags[0] - tags[1]),
+        values=values,
+    )
+
+
+def _deck(look: Look, backup: str | None, deck: int) -> str:
+    try:
+        decks = look.repository.decks(backup) if backup else []
+    except DamageError:
+        decks = []
+    return next((each.name for each in decks if each.id == deck), str(deck))
+
+
+def _event(backup: Backup, change: Any, **fields: Any) -> Event:
+    blank: dict[str, Any] = {"what": [], "fields": [], "tags_added": [], "tags_removed": [], "values": {}}
+    return Event(backup=backup.id, at=backup.created_at, change=change, **(blank | fields))
+
+
+def _decks(look: Look, name: str) -> list[Life]:
+    decks = decks_of(look)
+    found = []
+    for source, backups in look.of_sources().items():
+        readable = [backup for backup in backups if backup.id in decks]
+        meant = {deck for each in readable for deck, (had, _) in decks[each.id].items() if had == name}
+        for deck in sorted(meant):
+            states = [decks[backup.id].get(deck) for backup in readable]
+            if seen := _seen(states):
+                events = list(_simple(readable, states, ("name", "cards")))
+                last = states[seen.last]
+                shown = last[0] if last else name
+                found.append(Life(hit=_hit("deck", str(deck), shown, source, readable, seen), events=events))
+    return found
+
+
+def _media(look: Look, name: str) -> list[Life]:
+    files = media_of(look, name, lambda each: each == name)
+    found = []
+    for source, backups in look.of_sources().items():
+        readable = [backup for backup in backups if backup.id in files]
+        kept = [next(iter(files[backup.id].values()), None) for backup in readable]
+        if seen := _seen(kept):
+            states = [_state(file) for file in kept]
+            events = list(_simple(readable, states, ("size", "sha256")))
+            found.append(Life(hit=_hit("media", name, name, source, readable, seen), events=events))
+    return found
+
+
+def _state(file: MediaFile | None) -> tuple[int, str] | None:
+    return (file.size, file.sha256) if file else None
+
+
+def _simple(
+    backups: Sequence[Backup], states: Sequence[tuple[Any, ...] | None], names: Sequence[str]
+) -> Iterator[Event]:
+    """Tell of a thing that is a few values."""
+    before: tuple[Any, ...] | None = None
+    ever = False
+    for backup, now in zip(backups, states, strict=True):
+        if now is not None and before is None:
+            yield _event(backup, "back" if ever else "appeared")
+        elif now is None and before is not None:
+            yield _event(backup, "gone")
+        elif now is not None and before is not None and now != before:
+            pairs = zip(names, before, now, strict=True)
+            values = {name: [old, new] for name, old, new in pairs if old != new}
+            yield _event(backup, "changed", what=list(values), values=values)
+        before, ever = now, ever or now is not None
