@@ -14,13 +14,21 @@ from anki_backup.errors import DamageError, NotFoundError, SourceError
 from anki_backup.model import Backup, MediaFile
 from anki_backup.presence import Seen
 from anki_backup.rows import Card, Note
+from anki_backup.scratch import BLOCK
 from anki_backup.spotted import Event, Hit, Kind, Life
 from anki_backup.timeline import Look, decks_of, find, hit, media_of
-from anki_backup.walk import Walk
+from anki_backup.walk import Version, Walk
 from anki_backup.window import looking
 
 SHOWN = ("type", "queue", "due", "ivl", "factor", "reps", "lapses", "odue", "flags", "data")
 SOME = 3
+
+
+class Looked(NamedTuple):
+    """Where the answer about a note was read; it holds until something changes there."""
+
+    layout: bytes | None
+    blocks: set[int]
 
 
 class Facts(NamedTuple):
@@ -86,15 +94,20 @@ def _note_hits(look: Look, text: str) -> set[int]:
 
 def _notes(look: Look, note: int) -> list[Life]:
     facts: dict[str, Facts] = {}
+    looked: dict[str, Looked] = {}
     walk = Walk(look.repository.store, [backup.collection_sha256 for backup in look.backups])
     with look.progress("reading notes", len(walk)) as advance:
         for version in walk.versions():
             try:
-                with looking(version.content) as db:
-                    known = facts.get(version.base) if version.base else None
-                    read = _facts(db, note, known)
-                if read:
-                    facts[version.name] = read
+                known = facts.get(version.base) if version.base else None
+                before = looked.get(version.base or "")
+                if before is None or _touches(version, before):
+                    before = Looked(_layout(version), set())
+                    with looking(version.content, before.blocks) as db:
+                        known = _facts(db, note, known)
+                looked[version.name] = before
+                if known:
+                    facts[version.name] = known
             except SourceError as error:
                 walk.damaged[version.name] = error.message
             advance(1)
@@ -110,6 +123,28 @@ def _notes(look: Look, note: int) -> list[Life]:
             events = list(_told(look, readable, states))
             found.append(Life(hit=_hit("note", str(note), name, source, readable, seen), events=events))
     return found
+
+
+def _layout(version: Version) -> bytes | None:
+    """Return what tells whether the first block says anything new; None where it holds more than one page.
+
+    It always changes, for a counter stands in it. All else that it has to say to a
+    reader changes with the cookie of the schema.
+    """
+    head = bytes(version.content.read_at(0, 100))
+    size = int.from_bytes(head[16:18], "big")
+    return head[16:24] + head[40:44] if size >= BLOCK or size == 1 else None
+
+
+def _touches(version: Version, before: Looked) -> bool:
+    """Say whether anything may have changed in the blocks that were read before."""
+    if version.changed is None or before.layout is None or before.layout != _layout(version):
+        return True
+    return any(
+        block in before.blocks
+        for at, count in version.changed
+        for block in range(at // BLOCK or 1, (at + count - 1) // BLOCK + 1)
+    )
 
 
 def _facts(db: apsw.Connection, note: int, known: Facts | None) -> Facts | None:
