@@ -18,6 +18,7 @@ HOUR_BYTES = 24_000
 MEMORY_BYTES = 200_000_000
 PACKAGE_MEMORY_BYTES = 150_000_000
 LIST_S = 0.25
+SEEING_S = {"diff": 2.0, "diff, first to last": 2.0, "history": 5.0, "find": 20.0}
 ADOPTED = 3
 ROLLBACK_S = 3.0
 
@@ -168,6 +169,12 @@ def _adopt(figures: Raw) -> Iterator[Result]:
     yield shown, f"{times(ratio)} the newest one, {size(newest)}", ratio <= ADOPTED
 
 
+def _seeing(figures: Raw) -> Iterator[Result]:
+    for name, limit in SEEING_S.items():
+        taken = middle(figures["programs"][name])
+        yield {"ankibak": seconds(taken)}, seconds(taken), taken <= limit
+
+
 JUDGES: list[tuple[str, Callable[[Raw], Iterator[Result]], list[tuple[str, str]]]] = [
     (
         "hours",
@@ -219,6 +226,16 @@ JUDGES: list[tuple[str, Callable[[Raw], Iterator[Result]], list[tuple[str, str]]
         ],
     ),
     ("adopt", _adopt, [("all bytes after `import` of consecutive packages", "≤ 3 × the newest one, zstd")]),
+    (
+        "seeing",
+        _seeing,
+        [
+            ("`diff`, two backups of an hour", "≤ 2 s"),
+            ("`diff`, first to last of a long history", "≤ 2 s"),
+            ("`history` of one note in a long history", "≤ 5 s"),
+            ("`find` in a long history", "≤ 20 s"),
+        ],
+    ),
     ("listing", _listing, [("`list`, newest 50 of a long history", "≤ 0.25 s, imports nothing heavy")]),
     (
         "rollback",

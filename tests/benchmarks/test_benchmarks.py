@@ -89,6 +89,12 @@ def raw_figures() -> dict[str, Any]:
                 }
             },
             "rollback": {"programs": {"backed up": [{"seconds": 2.0}], "studied since": [{"seconds": 2.9}]}},
+            "seeing": {
+                "backups": 1_001,
+                "programs": {
+                    name: [repeat(1.5)] for name in ("diff", "diff, first to last", "history", "find")
+                },
+            },
             "listing": {
                 "backups": 30_000,
                 "rebuild": repeat(9.0),

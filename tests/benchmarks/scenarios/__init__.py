@@ -21,6 +21,7 @@ from tests.benchmarks.scenarios import (
     media,
     memory,
     rollback,
+    seeing,
     untouched,
 )
 
@@ -37,4 +38,5 @@ SCENARIOS: dict[str, Callable[[Site], Figures]] = {
     "export": export.measure,
     "adopt": adopt.measure,
     "colpkg": colpkg.measure,
+    "seeing": seeing.measure,
 }
