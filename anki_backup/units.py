@@ -35,6 +35,7 @@ RestrictSUIDSGID=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
 """
 SYSTEM = """\
 CapabilityBoundingSet=

@@ -16,6 +16,8 @@ from tests.conftest import ROOT
 CONFIG = """
 [storage]
 root = "{root}"
+[metrics]
+textfile = "/var/lib/node exporter/ankibak.prom"
 [sources.home]
 kind = "profile"
 path = "/home/me/User 100% $1"
@@ -77,6 +79,7 @@ def test_the_exposure_is_as_small_as_it_was(name, tmp_path):
 def test_each_enabled_source_has_a_timer_of_its_own_and_a_dry_run_shows_all(schedule):
     shown = schedule("install", "--dry-run").stdout
     assert "ankibak@home.timer\n" in shown and "ankibak@asleep.timer" not in shown
+    assert 'ReadWritePaths="/var/lib/node exporter"\n' in shown
     account = shown[shown.index("ankibak@account.timer") :]
     assert "OnCalendar=*-*-01,15 03:30:00 Europe/Berlin\n" in account
     assert "OnCalendar=Mon *-*-* 03:30:00 Europe/Berlin\nRandomizedDelaySec=600s\n" in account

@@ -130,6 +130,7 @@ def wanted(context: Context, *, user: bool) -> dict[str, str]:
         config.file.absolute() if config.file else None,
         root.absolute(),
         user=user,
+        writable=[config.metrics.textfile.parent] if config.metrics.textfile else [],
         homes=any(path.startswith(f"{home}/") for path in paths for home in units.HOMES),
     )
     schedules = {name: config.schedule_of(name) for name in enabled}
