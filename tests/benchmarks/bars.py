@@ -21,6 +21,12 @@ LIST_S = 0.25
 SEEING_S = {"diff": 2.0, "diff, first to last": 2.0, "history": 5.0, "find": 20.0}
 ADOPTED = 3
 ROLLBACK_S = 3.0
+YEAR_BYTES = 280_000_000
+VERIFY_S = 600.0
+PRUNE_S = 150.0
+HOURS_PRUNE_S = 3.0
+DECADE = 5
+GROWTH_BYTES = 30_000_000
 
 Raw = Mapping[str, Any]
 Repeats = Mapping[str, Sequence[Mapping[str, float]]]
@@ -175,6 +181,29 @@ def _seeing(figures: Raw) -> Iterator[Result]:
         yield {"ankibak": seconds(taken)}, seconds(taken), taken <= limit
 
 
+def _year(figures: Raw) -> Iterator[Result]:
+    size_bytes = figures["stored"]["size_bytes"]
+    yield {"ankibak": size(size_bytes)}, size(size_bytes), size_bytes <= YEAR_BYTES
+    for step, limit in (("verify", VERIFY_S), ("prune", PRUNE_S)):
+        taken = figures[step]["seconds"]
+        yield {"ankibak": seconds(taken)}, seconds(taken), taken <= limit
+    peak = figures["prune"]["peak_rss_bytes"]
+    yield {"ankibak": size(peak)}, size(peak), peak <= MEMORY_BYTES
+
+
+def _decade(figures: Raw) -> Iterator[Result]:
+    years = figures["years"]
+    first, last = years[min(1, len(years) - 1)], years[-1]
+    ratio = last["size_bytes"] / last["newest_bytes"]
+    yield {"ankibak": size(last["size_bytes"])}, f"{times(ratio)} the newest", ratio <= DECADE
+    grown = (last["size_bytes"] - first["size_bytes"]) / max(1, len(years) - 2)
+    yield {"ankibak": size(grown)}, size(grown), grown <= GROWTH_BYTES
+    oldest, newest = (middle(figures["exports"][name]) for name in ("oldest", "newest"))
+    yield {"ankibak": seconds(oldest)}, f"{times(oldest / newest)} the newest", oldest <= 1.5 * newest
+    taken = figures["hour"]["seconds"]
+    yield {"ankibak": seconds(taken)}, seconds(taken), taken <= HOURS_PRUNE_S
+
+
 JUDGES: list[tuple[str, Callable[[Raw], Iterator[Result]], list[tuple[str, str]]]] = [
     (
         "hours",
@@ -241,5 +270,25 @@ JUDGES: list[tuple[str, Callable[[Raw], Iterator[Result]], list[tuple[str, str]]
         "rollback",
         _rollback,
         [("`rollback`, what is there was backed up", "≤ 3 s"), ("`rollback`, studied since", "≤ 3 s")],
+    ),
+    (
+        "year",
+        _year,
+        [
+            ("a year of 16 hours a day, nothing pruned", "≤ 280 MB"),
+            ("`verify --read-data` of all of it", "≤ 10 min"),
+            ("`prune` of it to the default policy", "≤ 150 s"),
+            ("peak memory of that `prune`", "≤ 200 MB"),
+        ],
+    ),
+    (
+        "decade",
+        _decade,
+        [
+            ("ten years of 8 hours a day, pruned", "≤ 5 × the newest one, zstd"),
+            ("what it grows by in each year after the first", "≤ 30 MB"),
+            ("`export` of the oldest", "≤ 1.5 × the newest"),
+            ("`prune` after an hour", "≤ 3 s"),
+        ],
     ),
 ]

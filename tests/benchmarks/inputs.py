@@ -33,6 +33,8 @@ class Sizes:
     larger: int = 10
     backups: int = 30_000
     versions: int = 55
+    year_days: int = 363
+    decade_years: int = 10
     version_notes: int = 6_000
 
 
@@ -47,6 +49,8 @@ QUICK = Sizes(
     larger=3,
     backups=3_000,
     versions=12,
+    year_days=20,
+    decade_years=2,
     version_notes=1_000,
 )
 

@@ -106,6 +106,18 @@ def raw_figures() -> dict[str, Any]:
                 "delta": {"ankibak": [repeat(1.0)], "anki": [repeat(1.0)]},
                 "source": {"size_bytes": 200_000_000},
             },
+            "year": {
+                "stored": {"size_bytes": 170_000_000},
+                "verify": repeat(500.0),
+                "prune": repeat(100.0),
+            },
+            "decade": {
+                "years": [
+                    {"size_bytes": size, "newest_bytes": 80_000_000} for size in (40e6, 80e6, 100e6, 120e6)
+                ],
+                "exports": {"oldest": [repeat(1.0)], "newest": [repeat(1.0)]},
+                "hour": repeat(2.0),
+            },
             "media": {"first": runs, "untouched": runs, "stored": stored_bytes},
             "adopt": {
                 "newest_zstd_bytes": 6_000_000,

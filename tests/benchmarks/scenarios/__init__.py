@@ -14,6 +14,7 @@ from tests.benchmarks.inputs import Site
 from tests.benchmarks.scenarios import (
     adopt,
     colpkg,
+    decade,
     export,
     first,
     hours,
@@ -23,6 +24,7 @@ from tests.benchmarks.scenarios import (
     rollback,
     seeing,
     untouched,
+    year,
 )
 
 Figures = dict[str, Any]
@@ -39,4 +41,8 @@ SCENARIOS: dict[str, Callable[[Site], Figures]] = {
     "adopt": adopt.measure,
     "colpkg": colpkg.measure,
     "seeing": seeing.measure,
+    "year": year.measure,
+    "decade": decade.measure,
 }
+# Half an hour to two hours each: measured only when they are named.
+LONG = frozenset({"year", "decade"})
