@@ -68,6 +68,11 @@ def text(repository: Repository, config: Config, now: datetime) -> str:
     enabled = [name for name, source in config.sources.items() if source.enabled]
     view = overview.look(repository.history, enabled)
     verdict = safety.status(repository, config, now)
+    return told(repository, config, view, verdict, now)
+
+
+def told(repository: Repository, config: Config, view: Overview, verdict: Safety, now: datetime) -> str:
+    """Return the figures of what was looked at already."""
     figures = [*_of_all(view, verdict)]
     for item in verdict.sources:
         figures += _of_source(view, item, safety.allowed_age(config, item.source, now).total_seconds())

@@ -10,11 +10,9 @@ from litestar.openapi.spec import SecurityRequirement
 from litestar.params import Parameter
 from msgspec import structs
 
-from anki_backup import metrics
 from anki_backup.catalog import Catalog, CatalogError
 from anki_backup.errors import AnkibakError
 from anki_backup.web import actions, house
-from anki_backup.web.desk import now
 from anki_backup.web.jobs import Progress
 from anki_backup.web.replies import Refused, document
 from anki_backup.web.shapes import (
@@ -152,12 +150,12 @@ async def status(request: Asked) -> Response[bytes]:
     return document(request, await here.desk.ask(here.safety))
 
 
-@get("/metrics", responses=answers(None), operation_id="metrics", security=TOKEN)
+@get("/metrics", responses=answers(None, kind="text/plain"), operation_id="metrics", security=TOKEN)
 async def figures(request: Asked) -> Response[str]:
     """Give the figures of the repository in Prometheus's text format."""
     here = house.of(request)
-    told = await here.desk.ask(metrics.text, here.desk.repository, here.config, now())
-    return Response(told, media_type="text/plain; version=0.0.4")
+    told = await here.desk.ask(here.metrics)
+    return Response(told, media_type="text/plain", headers={"Content-Type": "text/plain; version=0.0.4"})
 
 
 @get("/api/v1/healthz", responses=answers(Health), operation_id="healthz")

@@ -47,8 +47,10 @@ def bind(address: str) -> socket.socket:
         )
     try:
         found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        bound = socket.socket(found[0], found[1])
+        bound = socket.socket(*found[:3])
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Head and body go in two writes: without this the second waits 40 ms for an acknowledgement.
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         bound.bind(found[4])
         bound.listen(BACKLOG)
     except OSError as error:

@@ -149,6 +149,9 @@ class _Sink:
         """Write a backup; the end is told, however it came."""
         try:
             formats.stream(word, contents, self, options)
+        except Gone:
+            # Handed on, it would keep the writer's open files for as long as somebody keeps it.
+            return
         finally:
             with contextlib.suppress(RuntimeError):  # the loop may be closed
                 self.loop.call_soon_threadsafe(self.queue.put_nowait, None)

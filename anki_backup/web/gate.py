@@ -136,6 +136,11 @@ class Gate:
             ):
                 raise Refused(400, f"there are two headers {text}")
             found[text] = value.decode("latin-1")
+        if "transfer-encoding" in found and "content-length" in found:
+            # One of the two lies, and whoever stands before us may believe the other.
+            raise Refused(400, "the request has two lengths")
+        if scope.get("http_version") not in ("1.0", "1.1"):
+            raise Refused(400, "the request is of another version of HTTP")
         return found
 
     def _check_host(self, headers: Mapping[str, str]) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 from litestar import Request
 
-from anki_backup import overview, safety
+from anki_backup import metrics, overview, safety
 from anki_backup.config import Config
 from anki_backup.errors import UsageError
 from anki_backup.logins import Logins
+from anki_backup.overview import Overview
 from anki_backup.safety import Safety
 from anki_backup.web import desk
 from anki_backup.web.comparing import Comparing
@@ -51,11 +52,18 @@ class House:
             if source.source in ages and self.config.sources[source.source].enabled
         )
 
+    def overview(self) -> Overview:
+        """Return the figures of the whole repository."""
+        enabled = [name for name, source in self.config.sources.items() if source.enabled]
+        return self.desk.remembered("overview", lambda: overview.look(self.desk.repository.history, enabled))
+
+    def metrics(self) -> str:
+        """Return all figures as Prometheus reads them."""
+        return metrics.told(self.desk.repository, self.config, self.overview(), self.safety(), desk.now())
+
     def safety(self) -> Safety:
         """Return the verdict; the desk's thread only."""
-        enabled = [name for name, source in self.config.sources.items() if source.enabled]
-        look = self.desk.remembered("overview", lambda: overview.look(self.desk.repository.history, enabled))
-        return safety.verdict(self.desk.repository.id, look, self.config, desk.now())
+        return safety.verdict(self.desk.repository.id, self.overview(), self.config, desk.now())
 
 
 def of(request: Request[Any, Any, Any]) -> House:

@@ -127,7 +127,9 @@ MEANINGS = {
 }
 
 
-def answers(document: type | None, *failures: int, status: int = 200) -> dict[int, ResponseSpec]:
+def answers(
+    document: type | None, *failures: int, status: int = 200, kind: str = "application/json"
+) -> dict[int, ResponseSpec]:
     """Return what a handler may answer, for the OpenAPI document."""
     found = {
         each: ResponseSpec(data_container=Failure, generate_examples=False, description=MEANINGS[each])
@@ -136,4 +138,8 @@ def answers(document: type | None, *failures: int, status: int = 200) -> dict[in
     if document is not None:
         said = (document.__doc__ or "").splitlines()[0]
         found[status] = ResponseSpec(data_container=document, generate_examples=False, description=said)
+    elif kind != "application/json":
+        found[status] = ResponseSpec(
+            data_container=str, generate_examples=False, description="The text", media_type=kind
+        )
     return found

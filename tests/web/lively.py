@@ -46,7 +46,7 @@ def make(root: Path, days: int = DAYS, *, seed: int = 4) -> Repository:
     rng = random.Random(seed)
     now = datetime.now(UTC).replace(microsecond=0)
     first = now - timedelta(days=days)
-    _fill(path, rng, first)
+    _fill(path, rng, first, days)
     _media(profile / "collection.media", rng)
     repository = Repository.create(root / "repository")
     source = Profile("desktop", path)
@@ -131,7 +131,7 @@ def _hours(repository: Repository, rng: random.Random, day: datetime, end: datet
                 )
 
 
-def _fill(path: Path, rng: random.Random, first: datetime) -> None:
+def _fill(path: Path, rng: random.Random, first: datetime, days: int) -> None:
     col = Collection(str(path))
     basic = col.models.by_name("Basic")
     both = col.models.by_name("Basic (and reversed card)")
@@ -164,7 +164,7 @@ def _fill(path: Path, rng: random.Random, first: datetime) -> None:
                 continue
             ivl = max(1, int(rng.lognormvariate(3.0, 1.1)))
             queue = -1 if dice > 0.96 else 2
-            due = today + 60 + rng.randrange(-12, max(2, min(ivl, 120)))
+            due = today + days + rng.randrange(-12, max(2, min(ivl, 120)))
             db.execute(
                 "UPDATE cards SET type = 2, queue = ?, ivl = ?, due = ?, reps = 5, factor = 2500"
                 " WHERE id = ?",
