@@ -87,7 +87,7 @@ def spark(values: Sequence[float], label: str) -> Markup:
         f'<polyline class="line" points="{line}"/>',
         f'<circle class="dot" cx="{min(x, width - 2.5):.1f}" cy="{y:.1f}" r="2.5"/>',
     ]
-    return _svg(width, height, label, body, "spark")
+    return _svg(width, height, label, body, "spark", "xMinYMid")
 
 
 def strip(hours: Mapping[tuple[int, int], str], days: Sequence[date], label: str) -> Markup:

@@ -41,6 +41,12 @@ def plain(value: object) -> str:
     return "" if value is None else escape(str(value))
 
 
+def _short_date(at: datetime) -> str:
+    """Return a day in few letters: the year only where it could be another one."""
+    near = abs((datetime.now(UTC) - at).days) < 300
+    return (f"{at:%d %b}" if near else f"{at:%b %Y}").lstrip("0")
+
+
 def signed(number: int | None) -> str:
     """Return a difference with its sign; nothing for none."""
     if not number:
@@ -70,7 +76,7 @@ class Paper:
             "signed": signed,
             "local": lambda at: figures.local(at, zone),
             "day": lambda at: f"{at.astimezone(zone):%A, %d %B %Y}",
-            "date": lambda at: f"{at.astimezone(zone):%d %b %Y}".lstrip("0"),
+            "date": lambda at: _short_date(at.astimezone(zone)),
             "clock": lambda at: f"{at.astimezone(zone):%H:%M}",
             "utc": figures.utc,
             "ago": lambda at: figures.ago(at, datetime.now(UTC)),
