@@ -171,7 +171,7 @@ class Catalog:
     def _failing(self) -> Iterator[None]:
         try:
             yield
-        except (peewee.PeeweeException, DamageError, UnicodeError, TypeError) as error:
+        except (peewee.PeeweeException, DamageError, UnicodeError, TypeError, OverflowError) as error:
             with suppress(peewee.PeeweeException):
                 self._database.close()
             raise CatalogError(str(error)) from error

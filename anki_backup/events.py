@@ -61,7 +61,14 @@ def decode(line: bytes) -> dict[str, Any] | None:
         event = load(match[1] + b"}", "an event")
     except DamageError:
         return None
-    return event if isinstance(event, dict) and isinstance(event.get("n"), int) else None
+    return event if isinstance(event, dict) and _is_ours(event) else None
+
+
+def _is_ours(event: dict[str, Any]) -> bool:
+    """Say whether it has what every event has: a number that SQLite can hold, a time, a word."""
+    number = event.get("n")
+    counted = isinstance(number, int) and not isinstance(number, bool) and 0 < number < 1 << 63
+    return counted and all(isinstance(event.get(key), str) for key in ("at", "event"))
 
 
 def append(path: Path, event: str, at: datetime, **fields: Any) -> int:
@@ -137,22 +144,20 @@ def fold(path: Path, now: datetime) -> bool:
     Waits until a week of them has come together, so that it is done rarely.
     """
     lines = list(read(path))
-    old = {
-        line.event["run"]
-        for line in lines
-        if line.event and line.event.get("reason") == "unchanged" and _at(line.event) < now - KEPT_SINGLY
-    }
-    first = next((line.event for line in lines if line.event and line.event.get("run") in old), None)
-    if first is None or _at(first) > now - KEPT_SINGLY - EVERY:
+    unchanged = [
+        line.event for line in lines if line.event and _unchanged_before(line.event, now - KEPT_SINGLY)
+    ]
+    if not unchanged or _at(unchanged[0]) > now - KEPT_SINGLY - EVERY:
         return False
-    days = Counter(_day(line.event) for line in lines if line.event and line.event.get("run") in old)
+    old = {event["run"] for event in unchanged}
+    days = Counter(map(_day, unchanged))
     left, spoilt = Counter(days), list(damaged(path))
     kept: list[bytes] = []
     for line in lines:
         if line.event is None:
             if line in spoilt:  # stays for `verify` to report; what a crash tore goes
                 kept.append(line.raw)
-        elif line.event.get("run") in old:
+        elif _unchanged_before(line.event, now - KEPT_SINGLY):
             day = _day(line.event)
             left[day] -= 1
             if not left[day]:  # the last of its day, so that numbers go on rising
@@ -161,6 +166,15 @@ def fold(path: Path, now: datetime) -> bool:
             kept.append(line.raw)
     durable.write(path, b"".join(kept))
     return True
+
+
+def _unchanged_before(event: dict[str, Any], moment: datetime) -> bool:
+    """Say whether an event is the end of an unchanged run before that moment, as we write it."""
+    ours = isinstance(event.get("run"), int) and isinstance(event.get("source"), str)
+    try:
+        return ours and event.get("reason") == "unchanged" and _at(event) < moment
+    except (ValueError, TypeError):  # no time, or one without a zone
+        return False
 
 
 def _day(event: dict[str, Any]) -> tuple[str, str]:

@@ -7,6 +7,7 @@ field that a newer Anki adds is shown by its number. The names are those of Anki
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -117,9 +118,9 @@ def _values(name: str, kind: str, wire_type: int, content: bytes) -> Iterator[tu
         yield name, content.hex()
 
 
-def _short(value: float) -> float:
-    """Return a 32-bit float as a person would write it: 0.9, not 0.8999999761581421."""
-    return float(f"{value:.7g}")
+def _short(value: float) -> float | str:
+    """Return a 32-bit float as a person would write it: 0.9, not 0.8999999761581421; JSON has no infinity."""
+    return float(f"{value:.7g}") if math.isfinite(value) else str(value)
 
 
 def _other(content: bytes, path: str) -> dict[str, Any]:

@@ -13,9 +13,9 @@ import hashlib
 import json
 import re
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from msgspec import Struct, ValidationError, convert, to_builtins
+from msgspec import Meta, Struct, ValidationError, convert, to_builtins
 
 from anki_backup.errors import DamageError
 
@@ -28,6 +28,9 @@ NO_CHECKSUM = "0" * 64
 DOCUMENT_LIMIT = 64 << 20
 
 Origin = Literal["run", "import", "safety"]
+# What SQLite can hold: a larger one would keep the catalog from being made.
+Countable = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+SourceName = Annotated[str, Meta(pattern=rf"\A{SOURCE_PATTERN.pattern}\Z")]
 Outcome = Literal["created", "skipped", "failed", "interrupted", "planned"]
 T = TypeVar("T")
 
@@ -89,8 +92,8 @@ class BackupManifest(Struct, frozen=True, kw_only=True):
     format: int
     repository: str
     id: str
-    source: str
-    sequence: int
+    source: SourceName
+    sequence: Countable
     origin: Origin
     created_at: datetime
     content_hash: str

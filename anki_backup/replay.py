@@ -9,9 +9,10 @@ from typing import Any
 from anki_backup import events
 from anki_backup.catalog import State
 from anki_backup.errors import DamageError
-from anki_backup.model import Alarm, Run, typed
+from anki_backup.model import ID_PATTERN, SOURCE_PATTERN, Alarm, Run, typed
 
 BLANK = State()
+Label: Any = str | None
 
 
 class Replay:
@@ -31,21 +32,20 @@ class Replay:
         self.offset = line.end
         event = line.event
         self.number = event["n"]
-        with suppress(
-            KeyError, ValueError, TypeError, DamageError
-        ):  # of a later program, or not as we write it
+        # Of a later program, or not as we write it.
+        with suppress(KeyError, ValueError, TypeError, OverflowError, DamageError):
             self._apply(event)
 
     def _apply(self, event: dict[str, Any]) -> None:
         match event["event"]:
             case "run_started":
-                self.runs[event["n"]] = (event["source"], event["at"], None)
+                self.runs[event["n"]] = (_source(event["source"]), event["at"], None)
             case "run" | "folded":
                 run = typed(event | _folded_run(event), Run, "a run in the event log")
-                number = event.get("run", event["n"])
-                self.runs[number] = (run.source, run.started_at.isoformat(), run)
+                number = _countable(event.get("run", event["n"]))
+                self.runs[number] = (_source(run.source), run.started_at.isoformat(), run)
             case "pin":
-                self._change(event, pinned=True, label=event.get("label"))
+                self._change(event, pinned=True, label=typed(event.get("label"), Label, "a label"))
             case "unpin":
                 self._change(event, pinned=False)
             case "alarm":
@@ -53,13 +53,28 @@ class Replay:
             case "acknowledge":
                 self._change(event, alarm=None)
             case "verified":
-                self.findings = int(event["findings"])
+                self.findings = _countable(event["findings"])
             case "proof":
                 self._change(event, verified_at=datetime.fromisoformat(event["at"]))
 
     def _change(self, event: dict[str, Any], **fields: Any) -> None:
         backup = event["backup"]
+        if not ID_PATTERN.fullmatch(backup):
+            raise ValueError("a backup has another kind of name")
         self.states[backup] = self.states.get(backup, BLANK)._replace(**fields)
+
+
+def _countable(number: Any) -> int:
+    """Return a number that SQLite can hold; another one would keep the catalog from being made."""
+    if not isinstance(number, int) or not 0 <= number < 1 << 63:
+        raise ValueError("no number of ours")
+    return int(number)
+
+
+def _source(name: str) -> str:
+    if not SOURCE_PATTERN.fullmatch(name):
+        raise ValueError("a source has another kind of name")
+    return name
 
 
 def _folded_run(event: dict[str, Any]) -> dict[str, Any]:

@@ -81,3 +81,9 @@ def test_what_a_newer_anki_adds_is_shown_by_its_number():
 def test_what_is_no_message_is_told():
     with pytest.raises(canonical.Unparsable):
         messages.decode("Deck.Normal", b"\x0f")
+
+
+@pytest.mark.parametrize("digits, shown", [("7fc00000", "nan"), ("7f800000", "inf"), ("ff800000", "-inf")])
+def test_what_json_has_no_number_for_is_shown_in_words(digits, shown):
+    short = b"\xad\x02" + bytes.fromhex(digits)[::-1]
+    assert messages.decode("DeckConfig.Config", short) == {"desired_retention": shown}
