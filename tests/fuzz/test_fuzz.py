@@ -1,0 +1,62 @@
+"""The kept corpus of every target, and the same few hundred mangled inputs each time."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from anki_backup.errors import DamageError
+from tests.fuzz import Campaign, Target, corpus, mangled
+from tests.fuzz.targets import TARGETS
+
+RUNS = 400
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_reader_stands_the_corpus_and_what_is_made_of_it(name):
+    campaign = Campaign(TARGETS[name])
+    inputs = corpus(TARGETS[name])
+    assert len(inputs) > len(TARGETS[name].seeds)
+    findings = campaign.begin(inputs)
+    assert not findings, findings
+    before = len(campaign.reached)
+    finding = campaign.go(RUNS)
+    assert finding is None, finding
+    assert before > 5
+
+
+def _weak(data: bytes) -> None:
+    if not data.startswith(b"{"):
+        raise DamageError("what is expected")
+    if len(data) > 20:
+        data.decode("ascii")
+
+
+def test_the_harness_finds_what_it_is_for():
+    """The judge itself: an error that is none of ours is found, and its input is told."""
+    campaign = Campaign(Target("weak", _weak, (b'{"a": "some text"}',), ()))
+    assert campaign.begin(campaign.target.seeds) == []
+    finding = campaign.go(20_000)
+    assert finding is not None
+    assert finding.why.startswith("UnicodeDecodeError")
+    with pytest.raises(UnicodeDecodeError):
+        _weak(finding.data)
+
+
+def test_what_reaches_new_lines_is_kept():
+    campaign = Campaign(TARGETS["lookup"])
+    campaign.begin([b"latest"])
+    reached = len(campaign.reached)
+    assert campaign.go(4000) is None
+    assert len(campaign.kept) > 1
+    assert len(campaign.reached) > reached
+
+
+def test_the_same_seed_makes_the_same_inputs():
+    one, other = (
+        [mangled(rnd, b"0123456789", [b"abc"]) for _ in range(99)]
+        for rnd in (random.Random(7), random.Random(7))
+    )
+    assert one == other
+    assert len(set(one)) > 60
