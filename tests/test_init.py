@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 
 from anki_backup import setup
 from tests.conftest import ROOT
@@ -158,3 +159,13 @@ def test_the_doctor_asks_an_account(phone, tmp_path, run_ankibak, sync_server):
     assert checks(run_ankibak, "-c", config)["source home"]["message"].endswith("unchanged")
     sync_server.stop()
     assert checks(run_ankibak, "-c", config)["source home"]["state"] == "failed"
+
+
+@pytest.mark.parametrize("ended, told", [(-9, 137), (-15, 143), (8, 8)])
+def test_how_the_first_backup_ended_is_told_as_a_shell_does(ended, told, monkeypatch):
+    from anki_backup.commands import init
+
+    monkeypatch.setattr(subprocess, "run", lambda *words, **_: subprocess.CompletedProcess(words, ended))
+    with pytest.raises(typer.Exit) as caught:
+        init._type(["run"])
+    assert caught.value.exit_code == told

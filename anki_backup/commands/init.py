@@ -164,7 +164,8 @@ def _type(words: list[str]) -> None:
 
     done = subprocess.run([sys.executable, "-m", "anki_backup", *words], check=False, env=os.environ)
     if done.returncode:
-        raise typer.Exit(done.returncode)
+        # Of one that a signal ended a shell would say 128 and the signal's number.
+        raise typer.Exit(done.returncode if done.returncode > 0 else 128 - done.returncode)
 
 
 def _tell_what_is_next(context: Context, words: list[str], *, system: bool) -> None:

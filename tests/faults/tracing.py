@@ -98,8 +98,10 @@ def changes(call: Call, tree: Path) -> bool:
         return False
     if call.name == "ioctl" and "FICLONE" not in call.rest:
         return False
+    # The folder that a name counts from is shown even beside a name that is absolute.
+    rest = re.sub(r'AT_FDCWD<[^>]*>, "/', '"/', call.rest)
     # The command runs inside the tree, so a bare relative name is in it too.
-    return str(tree) in call.rest or bool(re.match(r'"[^/]', call.rest)) or call.name == "sync"
+    return str(tree) in rest or bool(re.match(r'"[^/]', call.rest)) or call.name == "sync"
 
 
 def numbered(calls: Iterable[Call]) -> Iterator[tuple[Call, int]]:
