@@ -59,7 +59,7 @@ def events() -> bytes:
     return "\n".join(lines).encode()
 
 
-def deltas() -> tuple[bytes, ...]:
+def delta() -> tuple[bytes, ...]:
     base = bytes(range(48))
 
     def one(ops: list[tuple[int, int, int]], inserted: bytes, sources: tuple[tuple[int, int], ...]) -> bytes:

@@ -197,7 +197,7 @@ TARGETS = {
             (b"\0" * 4 + header.Info("", 1, 0, 68, 0, 0, 0, None).header()[:64],),
             "header",
         ),
-        ("delta", delta, seeds.deltas(), "deltas"),
+        ("delta", delta, seeds.delta(), "deltas"),
         ("medialist", media_list, (seeds.media_lists(),), "medialist"),
         (
             "config",
