@@ -220,7 +220,11 @@ def _remove_backups(repository: Repository, goes: Collection[str]) -> int:
 
 def _sweep(repository: Repository, needs: Needs, media: set[str], advance: Advance) -> int:
     """Delete every object that nothing refers to, directly or as what it stands on."""
-    kept = needs.named | media | Forest(repository.store, needs.collections | needs.lists).referenced
+    forest = Forest(repository.store, needs.collections | needs.lists)
+    if forest.spoilt:
+        # What a damaged header stood on is known to nobody, and needed once the damage is mended.
+        raise DamageError(f"{min(forest.spoilt.values())}, so no object was removed")
+    kept = needs.named | media | forest.referenced
     freed = 0
     for name in [name for name in repository.store.names() if name not in kept]:
         freed += repository.store.remove(name)

@@ -121,6 +121,23 @@ def test_a_damaged_newest_one_keeps_the_one_before_it(histories):
     ]
 
 
+def test_what_an_unreadable_header_stood_on_is_there_when_it_is_mended(tmp_path):
+    histories = Histories(tmp_path / "repository")
+    for _ in range(2):
+        histories.back_up()
+        histories.now += HOUR
+    histories.prune(LAST)  # the first one is gone, but the second stands on its object
+    manifest = histories.repository.manifest(newest(histories))
+    path = histories.repository.store.path(manifest.collection_sha256)
+    sound = path.read_bytes()
+    path.write_bytes(b"?" + sound[1:])
+    rules = histories.rules(LAST)
+    _, warnings = prune.perform(histories.repository, prune.plan(histories.repository, rules), rules)
+    assert "no object was removed" in warnings[0]
+    path.write_bytes(sound)
+    histories.check()
+
+
 def test_pictures_stay_as_long_as_a_list_names_them(histories):
     before = len(histories.objects())
     histories.prune(LAST)
