@@ -22,7 +22,7 @@ import peewee
 from msgspec import structs
 
 from anki_backup import durable
-from anki_backup.errors import DamageError
+from anki_backup.errors import DamageError, first_cause
 from anki_backup.model import Alarm, Backup, Run, dump, load, typed
 
 VERSION = 2
@@ -174,7 +174,7 @@ class Catalog:
         except (peewee.PeeweeException, DamageError, UnicodeError, TypeError, OverflowError) as error:
             with suppress(peewee.PeeweeException):
                 self._database.close()
-            raise CatalogError(str(error)) from error
+            raise CatalogError(first_cause(error, CatalogError)) from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -95,3 +95,14 @@ class Terminated(AnkibakError):
     """A signal asked us to stop; nothing half-done was left."""
 
     code, exit_code = "terminated", 143
+
+
+def first_cause(error: BaseException, barrier: type[BaseException]) -> str:
+    """Say what went wrong before all that only followed from it; what lies behind a `barrier` was dealt with.
+
+    After a full disk SQLite has taken all back, and a library that tries so once more is refused.
+    """
+    said, seen = str(error), error.__context__
+    while seen is not None and not isinstance(seen, barrier):
+        said, seen = str(seen), seen.__context__
+    return said
