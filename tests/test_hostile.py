@@ -150,10 +150,6 @@ def test_everything_comes_back_as_it_was(form, home, tmp_path):
     assert steers(done.stdout + done.stderr) == set()
     assert target.exists()
     if form == "dir":
-        folder = target / "collection.media"
-        found = {
-            name: (target / "collection.media" / os.fsdecode(name)).read_bytes()
-            for name in os.listdir(folder)
-        }
-        assert found == {name: name for name in NAMES}
+        files = (target / "collection.media").iterdir()
+        assert {os.fsencode(path.name): path.read_bytes() for path in files} == {name: name for name in NAMES}
     assert not list(ROOT.glob("*etc*"))
