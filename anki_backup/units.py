@@ -175,6 +175,9 @@ def _service(
         lines += ["Nice=10", "IOSchedulingClass=idle"]
         # 75: another run holds the lock, and the next one comes.
         lines.append("SuccessExitStatus=75")
+    else:
+        # It ends with 143 when it is told to; a rollback that it started goes on.
+        lines += ["SuccessExitStatus=143", "KillMode=process"]
     if credential:
         lines.append(f"LoadCredential={credential}.password")
     # The web view talks through the socket that it was given, and makes none for its log.
