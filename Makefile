@@ -9,11 +9,12 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 ARGS ?=
+HEART := anki_backup/objects.py,anki_backup/pages.py,anki_backup/repository.py,anki_backup/durable.py,anki_backup/retention.py
 
-.PHONY: help setup test faults mutants bench demo lint types man format clean
+.PHONY: help setup test faults faults-full coverage mutants bench demo lint types man format clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 	echo "ARGS='...' is handed on: make test ARGS='-k lock -x'"
 
 setup: .venv/ready .venv/tools ## make .venv, install what the tests need
@@ -22,7 +23,16 @@ test: .venv/ready .venv/tools ## run the tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 faults: .venv/ready .venv/tools ## only the tests that kill, cut the power and fill the disk
-	$(BIN)/python -m pytest tests/faults -m faults $(ARGS)
+	$(BIN)/python -m pytest -n 2 tests/faults -m faults $(ARGS)
+
+faults-full: .venv/ready .venv/tools ## the same at every call, state, byte and size: takes hours
+	ANKIBAK_FAULTS=full $(BIN)/python -m pytest tests/faults -m faults $(ARGS)
+	$(BIN)/python -m tests.fuzz --runs 1000000
+	$(BIN)/python -m tests.mutants
+
+coverage: .venv/ready .venv/tools ## which branches of the heart no test takes
+	$(BIN)/python -m pytest -n 2 -m "not faults" --cov=anki_backup --cov-branch --cov-report= $(ARGS)
+	$(BIN)/python -m coverage report --show-missing --include='$(HEART)'
 
 mutants: .venv/ready .venv/tools ## break the code on purpose and see a test fail
 	$(BIN)/python -m tests.mutants $(ARGS)
