@@ -47,9 +47,12 @@ def blocks(old: bytes, new: bytes, size: int = 1 << 17) -> Iterator[tuple[bytes,
         yield old[at : at + size], new[at : at + size]
 
 
-def encode(old: bytes, new: bytes, limit: int = NO_LIMIT) -> tuple[bytes, list[bytes]] | None:
+def encode(
+    old: bytes, new: bytes, limit: int = NO_LIMIT, frame_bytes: int = pages.FRAME_BYTES
+) -> tuple[bytes, list[bytes]] | None:
     unit = pages.unit_for(len(old), len(new))
-    return pages.encode(pages.changed(blocks(old, new), unit), unit, len(old), len(new), limit=limit)
+    changes = pages.changed(blocks(old, new), unit)
+    return pages.encode(changes, unit, len(old), len(new), limit=limit, frame_bytes=frame_bytes)
 
 
 def reader(base: bytes) -> deltas.ReadAt:
@@ -159,18 +162,13 @@ def test_a_delta_that_would_pass_its_limit_is_given_up(pair, limit):
 @repeatable
 @given(file_pairs(sizes=[512]))
 def test_many_frames_give_what_one_gives(pair):
-    frame_bytes, pages.FRAME_BYTES = pages.FRAME_BYTES, 1024
-    try:
-        table, frames = encode(*pair)
-    finally:
-        pages.FRAME_BYTES = frame_bytes
+    table, frames = encode(*pair, frame_bytes=1024)
     assert applied(deltas.unpack(table), frames, pair[0], len(pair[1])) == pair[1]
 
 
-def test_growth_beyond_one_frame_is_applied_where_the_base_lies(monkeypatch):
-    monkeypatch.setattr(pages, "FRAME_BYTES", 4 * 4096)
+def test_growth_beyond_one_frame_is_applied_where_the_base_lies():
     old, new = b"a" * 4 * 4096, b"a" * 3 * 4096 + b"b" * 9 * 4096
-    table, frames = encode(old, new)
+    table, frames = encode(old, new, frame_bytes=4 * 4096)
     assert len(frames) == 3
     assert patched(deltas.unpack(table), frames, old, len(new)) == new
 
