@@ -20,20 +20,14 @@ from anki_backup.zips import Sink
 
 MEDIA = b"media"
 LEVEL = 3
-# The bytes depend on whether there are threads, never on how many: so it is always two.
-THREADS = 2
-# What a thread works at: the library's own choice of 8 MiB took 200 MB of memory in all.
-JOB = 1 << 20
 RECORD = 10_240
 
 
 def stream(contents: Contents, sink: Sink, options: Options) -> Outcome:
     """Write the archive as one zstd frame."""
     bundle = Bundle(contents, MEDIA, media=options.media)
-    chosen = zstandard.ZstdCompressionParameters.from_level(
-        LEVEL, threads=THREADS, job_size=JOB, write_checksum=True
-    )
-    packer = zstandard.ZstdCompressor(compression_params=chosen).compressobj()
+    # Without threads: each would want its own megabytes, and the bytes would be others.
+    packer = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
     written = 0
 
     def write(data: bytes) -> None:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
+import random
+import re
 import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
 import httpx
 import pytest
+import zstandard
 
+from anki_backup import runs
+from anki_backup.gather import Options
 from anki_backup.logins import Logins
 from anki_backup.repository import Repository
+from anki_backup.sources.profile import Profile
 from tests.conftest import ROOT
+from tests.made_collections import make_varied
 
 
 @pytest.fixture
@@ -75,6 +83,36 @@ def test_a_signal_ends_it_at_once_when_nothing_goes_on(bare):
     assert process.wait(15) == 143
     assert time.monotonic() - started < 5
     process.stderr.close()
+
+
+def test_a_signal_lets_a_download_come_to_its_end_in_little_memory(bare, tmp_path):
+    media = tmp_path / "profile" / "collection.media"
+    media.mkdir(parents=True)
+    make_varied(tmp_path / "profile" / "collection.anki2")
+    for number in range(30):
+        (media / f"{number}.mp3").write_bytes(random.Random(number).randbytes(3_000_000))
+    repository = Repository.open(bare / "repository")
+    runs.back_up(repository, Profile("desktop", tmp_path / "profile"), Options(threads=1))
+    token = Logins(bare / "repository").add_token("one")
+    process, url = begin(bare, "--listen", "127.0.0.1:0")
+    asked = {"url": f"{url}api/v1/backups/latest/download", "headers": {"Authorization": f"Bearer {token}"}}
+    data = bytearray()
+    with httpx.Client(trust_env=False, timeout=30) as client, client.stream("GET", **asked) as answer:
+        blocks = answer.iter_raw(1 << 18)
+        while len(data) < 60_000_000:
+            data += next(blocks)
+        peak_kib = int(re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{process.pid}/status").read_text())[1])
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"{url}api/v1/healthz", trust_env=False, timeout=2)
+        data += b"".join(blocks)
+    assert process.wait(15) == 143
+    process.stderr.close()
+    with tarfile.open(fileobj=zstandard.ZstdDecompressor().stream_reader(bytes(data)), mode="r|") as archive:
+        sizes = [member.size for member in archive]
+    assert sizes.count(3_000_000) == 30
+    assert peak_kib < 90 << 10
 
 
 def test_a_socket_of_a_path_is_private_and_gone_at_the_end(bare):
