@@ -50,6 +50,11 @@ TABLE: list[tuple[str, Answer]] = [
         ),
     ),
     (
+        # The server has fewer media than it told of: it began to count anew, and so does the library now.
+        "please sync again",
+        Answer("sync_refused", "and the mirror did not agree on the media", LATER, True),
+    ),
+    (
         "anki version is too old",
         Answer(
             "client_too_old",

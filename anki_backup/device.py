@@ -244,6 +244,5 @@ def apart(work: Callable[[], T], stop: Callable[[], object], limit_s: float, ser
 
 def _emptied(server: Server) -> AnkibakError:
     return EmptiedError(
-        f"the account at {server.name} has no cards any more: nothing was stored, and nothing sent",
-        hint="If it was not meant, put the newest backup back: ankibak export latest; it is pinned.",
+        f"the account at {server.name} has no cards any more: nothing was stored, and nothing sent"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -66,7 +67,7 @@ def lives(look: Look, item: str) -> list[Life]:
     if not found:
         raise NotFoundError(
             f"{item!r} is in none of {len(look.backups)} backups",
-            hint=f"Look for a part of it: ankibak find {item}",
+            hint=f"Look for a part of it: ankibak find {shlex.quote(item)}",
         )
     return found
 
@@ -82,7 +83,7 @@ def _by_text(look: Look, text: str) -> list[Life]:
         some = ", ".join(f"nid:{note}" for note in sorted(hits)[:SOME])
         raise NotFoundError(
             f"{text!r} is in {len(hits)} notes, {some} among them",
-            hint=f"Name one of them: ankibak history {some.partition(',')[0]}",
+            hint=f"Name one: ankibak history nid:{min(hits)}; see all: ankibak find {shlex.quote(text)}",
         )
     return [life for note in hits for life in _notes(look, note)]
 

@@ -60,9 +60,8 @@ class Mirror:
 
     def load(self) -> None:
         """Read what we left behind; throw away the collection, the media, or both, if they are in doubt."""
-        # Made with all its parents: `mirrors` is the repository's, but nothing in it is.
-        with durable.storing(self.folder):
-            self.folder.mkdir(0o700, parents=True, exist_ok=True)
+        for folder in (self.folder.parent, self.folder):
+            durable.make_directory(folder)
         self.known = self._read()
         if self.known.account != self._account:
             self.known = Known(account=self._account)

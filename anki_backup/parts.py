@@ -28,7 +28,7 @@ NEAREST = 3
 LIST_LIMIT = 256 << 20
 
 
-def notes_of_deck(collection: Collection, name: str) -> list[int]:
+def notes_of_deck(collection: Collection, name: str, backup_id: str) -> list[int]:
     """Return the notes with a card whose home, or place, is a deck or one under it.
 
     NotFoundError, with the nearest names, where there is no such deck, or nothing in it.
@@ -47,7 +47,7 @@ def notes_of_deck(collection: Collection, name: str) -> list[int]:
             f"there is no deck {name!r}",
             hint=f"Did you mean {' or '.join(map(repr, near))}?"
             if near
-            else "See them: ankibak show ID --decks",
+            else f"See them: ankibak show {backup_id} --decks",
         )
     listed = ",".join(map(str, chosen))
     notes = _ids(collection, f"SELECT DISTINCT nid FROM cards WHERE did IN ({listed}) OR odid IN ({listed})")

@@ -8,6 +8,7 @@ every note with what it was, and lets `swap` put the copy in place, by one renam
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import tempfile
 import zipfile
@@ -42,6 +43,12 @@ class Wish(NamedTuple):
     deck: str | None = None
     search: str | None = None
     scheduling: bool = True
+
+    @property
+    def export(self) -> str:
+        """The command that takes the same notes out as a package."""
+        chosen = ("--search", self.search or "") if self.deck is None else ("--deck", self.deck)
+        return shlex.join(["ankibak", "export", self.backup.id, *chosen])
 
 
 class Prepared(NamedTuple):
@@ -78,7 +85,7 @@ def prepare(
     them, SourceError if Anki has the collection open. Only that folder is written.
     """
     place = Place.of(repository.root, source)
-    _refuse(source, place)
+    _refuse(source, place, wish)
     assert place.live or saved, "an account is looked at by its backup"
     work = repository.root / "cache"
     if not dry and place.live:
@@ -110,11 +117,11 @@ def prepare(
         yield Prepared(wish, place, then, package, notes, kinds, wanted, warnings, saved)
 
 
-def _refuse(source: Source, place: Place) -> None:
+def _refuse(source: Source, place: Place, wish: Wish) -> None:
     if place.server:
         raise UsageError(
             f"source {source.name} is a sync server's folder, which devices would not be told of",
-            hint="Take the notes out, and import them in Anki: ankibak export ID --deck D; then sync.",
+            hint=f"Take the notes out, import them in Anki, and sync: {wish.export}",
         )
     if place.live and not place.collection.exists():
         raise SourceError(f"there is no collection at {place.collection}", hint="Start Anki there once.")
@@ -145,7 +152,7 @@ def _take(wish: Wish, then: Path, present: Path, package: Path) -> tuple[Regaine
     """
     with library.opened(then) as opened:
         if wish.deck is not None:
-            chosen = parts.notes_of_deck(opened, wish.deck)
+            chosen = parts.notes_of_deck(opened, wish.deck, wish.backup.id)
         else:
             chosen = parts.notes_found(opened, wish.search or "")
         parts.empty_filtered_decks(opened)
@@ -169,7 +176,7 @@ def graft(wish: Wish, then: Path, path: Path, package: Path, found: Regained) ->
         raise SourceError(
             f"Anki's importer would not put {len(left.wanted)} of {len(found.wanted)} notes back"
             f" as they were ({', '.join(map(repr, left.texts))}), so nothing was changed",
-            hint="Take them out, and look at them in Anki: ankibak export ID --deck D",
+            hint=f"Take them out, and look at them in Anki: {wish.export}",
         )
     if wish.scheduling and (lost := regain.lacking_reviews(then, path, found.wanted)):
         raise SourceError(f"Anki's importer would not bring {lost} reviews back, so nothing was changed")

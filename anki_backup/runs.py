@@ -65,6 +65,10 @@ def back_up_held(repository: Repository, source: Source, options: Options) -> Re
         emptied = _ended(run, clock, reason="the account is empty")
         if not (alarmed := alarms.emptied(repository, source.name)):
             return _record(repository, number, Result(emptied))
+        error.hint = (
+            "If it was not meant, put the newest backup back, which is pinned: "
+            f"ankibak rollback {source.name}:{alarmed.id} --push-after-rollback"
+        )
         told = RunError(code=error.code, message=error.message, hint=error.hint)
         failed = structs.replace(emptied, outcome="failed", error=told)
         return _record(repository, number, Result(failed, error=error, alarmed=alarmed))

@@ -168,12 +168,13 @@ def alarm_sentence(backup: Backup) -> str:
     assert alarm is not None
     shrunk = f"from {alarm.before:,} to {alarm.after:,}"
     what = {
-        "empty": f"the account of {backup.source} is empty, nothing was stored since backup {backup.id}",
+        "empty": f"the account of {backup.source} was emptied after backup {backup.id}",
         "deck": f"decks of {backup.source} are gone with {alarm.before - alarm.after:,} cards",
         "media": f"the media files of {backup.source} fell {shrunk}",
     }.get(alarm.kind, f"the {alarm.kind} of {backup.source} fell {shrunk}")
     where = "" if alarm.kind == "empty" else f" in backup {backup.id}"
-    return f"{what}{where}; if that was meant: ankibak acknowledge {backup.id}"
+    ended = "meant, or is mended" if alarm.kind == "empty" else "meant"
+    return f"{what}{where}; if that was {ended}: ankibak acknowledge {backup.id}"
 
 
 def _staleness(view: Overview, name: str, allowed: timedelta, now: datetime) -> Iterator[str]:

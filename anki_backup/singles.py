@@ -28,7 +28,7 @@ def find(contents: Contents, names: list[bytes]) -> list[MediaFile]:
                 f"there is no media file {shown!r} in {contents.backup.id}",
                 hint=f"Did you mean {' or '.join(map(repr, near))}?"
                 if near
-                else "See them: ankibak show ID --media",
+                else f"See them: ankibak show {contents.backup.id} --media",
             )
     return [known[name] for name in dict.fromkeys(names)]
 

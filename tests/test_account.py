@@ -120,6 +120,8 @@ def test_an_account_that_was_replaced_by_nothing_stores_nothing(ankibak, phone, 
         empty.upload()
     told = ankibak("run", code=4)
     assert "no cards any more" in told
+    newest = ankibak("list").split("\t")[0]
+    assert f"ankibak rollback home:{newest} --push-after-rollback" in told
     shown = json.loads(ankibak("show", "latest", "--json"))
     assert (shown["stats"]["cards"], shown["pinned"], shown["alarm"]["kind"]) == (10, True, "empty")
     ankibak("run", code=4)
@@ -140,6 +142,8 @@ def test_another_kind_of_source_needs_no_login(run_ankibak, tmp_path):
 
 @pytest.mark.parametrize("change", [False, True])
 def test_a_dry_run_asks_and_fetches_nothing(ankibak, phone, change, tmp_path):
+    told = ankibak("run", "--dry-run", code=7, env={"ANKIBAK_SOURCES__HOME__PASSWORD": ""})
+    assert "there is no key yet" in told
     assert "fetched first" in ankibak("run", "--dry-run")
     ankibak("run")
     if change:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import time
 
 import pytest
 import zstandard
+from anki.errors import SyncError
 
 from anki_backup import library
 from anki_backup.answers import refusal
 from anki_backup.device import Device
-from anki_backup.errors import AnkibakError, ConfigError
+from anki_backup.errors import AnkibakError, ConfigError, EmptiedError
 from anki_backup.values import Secret, duration
 from tests.accounts import home
 from tests.sync_proxy import Fault, SyncProxy
@@ -231,6 +233,22 @@ def test_a_mirror_that_anki_has_open_is_left_alone(home, phone):
     with library.opened(home.mirror / "collection.anki2"):
         assert refused(home).code == "mirror_busy"
     home.sync()
+    home.agrees()
+
+
+def test_an_account_that_was_emptied_and_refilled_with_fewer_media(home, phone, sync_server, monkeypatch):
+    monkeypatch.setattr("anki_backup.sources.ankiweb.PAUSE_S", 0.01)
+    changed(phone, 1)
+    home.sync()
+    shutil.rmtree(sync_server.folder)
+    sync_server.restart()
+    with pytest.raises(EmptiedError):
+        home.sync()
+    phone.remove_picture("new 1.jpg")
+    with pytest.raises(SyncError, match="sync again"):
+        phone.upload()
+    phone.sync_media()
+    home.sync(retries=1)
     home.agrees()
 
 

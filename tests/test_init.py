@@ -66,6 +66,7 @@ def test_what_is_there_is_never_written_over(profile, file, run_ankibak):
 def test_what_can_not_work_leaves_no_file_behind(words, code, file, run_ankibak):
     done = run_ankibak("init", *words)
     assert done.returncode == code and len(done.stderr.splitlines()) <= 12, done.stderr
+    assert ".part" not in done.stderr
     assert list(file.parent.glob("*")) == [] if file.parent.exists() else True
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -101,6 +103,10 @@ def _write(file: Path, text: str, name: str, context: Context) -> None:
     try:
         _try(Context(part, quiet=context.quiet, color=context.color, log_format=context.log_format), name)
         durable.publish_synced(part, file)
+    except ConfigError as error:
+        # Nobody has seen the file that is to be, so its lines would say nothing.
+        error.message = re.sub(rf"^{re.escape(str(part))}(, line \d+)?: ", "", error.message)
+        raise
     finally:
         part.unlink(missing_ok=True)
 
@@ -169,12 +175,14 @@ def _type(words: list[str]) -> None:
 
 
 def _tell_what_is_next(context: Context, words: list[str], *, system: bool) -> None:
-    ankibak = " ".join(["ankibak", *words])
+    ankibak = shlex.join(["ankibak", *words])
     context.say("Next:")
-    for command, meaning in (
+    commands = (
         (f"schedule install{'' if system else ' --user'}", "let it run by itself"),
         ("list", "what there is"),
         ("status", "are the cards safe?"),
         ("verify --restore", "prove that it can be restored"),
-    ):
-        context.say(f"  {ankibak} {command}".ljust(60) + meaning)
+    )
+    width = max(len(command) for command, _ in commands)
+    for command, meaning in commands:
+        context.say(f"  {ankibak} {command.ljust(width)}  {meaning}")

@@ -105,7 +105,7 @@ def choose(context: Context, names: list[str]) -> list[str]:
     if not configured:
         raise ConfigError(
             "no source is configured",
-            hint='Name one in the configuration: [sources.desktop] kind = "profile" path = "..."',
+            hint="Set one up: ankibak init",
         )
     for name in names:
         context.config.source(name)

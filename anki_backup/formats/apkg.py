@@ -25,7 +25,7 @@ def stream(contents: Contents, sink: Sink, options: Options) -> Outcome:
         with library.opened(path) as collection:
             notes = None
             if options.deck is not None:
-                notes = parts.notes_of_deck(collection, options.deck)
+                notes = parts.notes_of_deck(collection, options.deck, contents.backup.id)
             elif options.search is not None:
                 notes = parts.notes_found(collection, options.search)
             wanted = {"scheduling": options.scheduling, "media": options.media, "legacy": options.legacy}

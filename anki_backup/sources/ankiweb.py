@@ -84,6 +84,8 @@ class Account:
         Of media the server says nothing unless it is synced with, so they are not asked about.
         """
         key = self._keys.read()
+        if not key and self.provided_password() is None:
+            raise _needs_login(self.name, self._server)
         if not self._mirror.peek() or not key:
             return "the account is to be fetched first"
         device = Device(self._mirror, self._server, key.text, key.endpoint)
