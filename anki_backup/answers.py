@@ -146,8 +146,8 @@ TABLE: list[tuple[str, Answer]] = [
         "a network error occurred",
         Answer(
             "network",
-            "can't be reached: refused, unknown, or the connection broke",
-            "Look at the network, the endpoint, and at HTTPS_PROXY if there is a proxy.",
+            "can't be reached: refused, an unknown name, a certificate, or the connection broke",
+            "Look at the network, at http or https in the endpoint, and at HTTPS_PROXY if there is a proxy.",
             True,
         ),
     ),

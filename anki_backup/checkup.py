@@ -129,6 +129,10 @@ def source(name: str, driver: Any, settings: Any) -> Iterator[Check]:
                 hint = f"Exchange the password for a key: ankibak login {name}"
                 yield Check(name=label, state="failed", message="is not logged in", hint=hint)
                 return
+            if not driver.is_logged_in:
+                told = f"{settings.username}: the next run logs in, with the password that is provided"
+                yield Check(name=label, state="warning", message=told, hint=f"Try it: ankibak login {name}")
+                return
             foreseen = driver.foresee()
             yield Check(name=label, state="ok", message=f"{settings.username}: {foreseen}")
         else:

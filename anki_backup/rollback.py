@@ -165,9 +165,14 @@ def who() -> str:
     return f"{name}@{os.uname().nodename}"
 
 
-def cooldown(repository: Repository, source: str, least: timedelta, now: datetime) -> timedelta:
-    """Return how long another rollback of a source has to wait, zero when it need not."""
-    last = repository.last_rollback(source)
+def cooldown(repository: Repository, wish: Wish, least: timedelta, now: datetime) -> timedelta:
+    """Return how long another rollback of a source has to wait, zero when it need not.
+
+    To push what was just gone back to, or to try a push again that failed, is the same one.
+    """
+    last = repository.last_rollback(wish.target.source)
+    if last and wish.pushed and not last.get("pushed") and last["to"] == wish.target.id:
+        return timedelta()
     passed = now - datetime.fromisoformat(last["at"]) if last else least
     # A clock that was set back must not lock anybody out.
     return min(max(least - passed, timedelta()), least)

@@ -156,7 +156,13 @@ def test_the_doctor_asks_an_account(phone, tmp_path, run_ankibak, sync_server):
     table = f'username = "{USER}"\nendpoint = "{sync_server.url}"\n'
     config.write_text(f'[storage]\nroot = "r"\n[sources.home]\nkind = "ankiweb"\n{table}')
     assert "ankibak login home" in checks(run_ankibak, "-c", config)["source home"]["hint"]
-    run_ankibak("-c", config, "run", env={"ANKIBAK_SOURCES__HOME__PASSWORD": PASSWORD})
+    secret = tmp_path / "password"
+    secret.touch(0o600)
+    secret.write_text(PASSWORD)
+    config.write_text(config.read_text() + f'password_file = "{secret}"\n')
+    waiting = checks(run_ankibak, "-c", config)["source home"]
+    assert (waiting["state"], "ankibak login home" in waiting["hint"]) == ("warning", True)
+    run_ankibak("-c", config, "run")
     assert checks(run_ankibak, "-c", config)["source home"]["message"].endswith("unchanged")
     sync_server.stop()
     assert checks(run_ankibak, "-c", config)["source home"]["state"] == "failed"

@@ -137,6 +137,14 @@ def test_an_emptied_account_can_be_filled_again(first, ankibak, phone, tmp_path,
     assert state_of_account(sync_server, tmp_path / "scratch") == what_it_has(exported(first))
 
 
+def test_what_was_just_gone_back_to_can_be_pushed_at_once(first, ankibak, tmp_path, sync_server, exported):
+    type_rollback(ankibak, first)
+    assert type_rollback(ankibak, first, "--push-after-rollback")["pushed"]
+    assert state_of_account(sync_server, tmp_path / "scratch")[0] == what_it_has(exported(first))[0]
+    told = ankibak("rollback", first, "--push-after-rollback", "--yes", code=75)
+    assert "ankibak rollback --undo home --push-after-rollback" in told
+
+
 def test_nothing_is_pushed_without_being_told_so_twice(first, ankibak, tmp_path, sync_server):
     before = state_of_account(sync_server, tmp_path / "scratch")
     told = ankibak("rollback", first, "--push-after-rollback", code=2)

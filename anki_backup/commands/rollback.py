@@ -48,9 +48,9 @@ def command(
     repository = context.repository()
     target = _target(context, repository, wanted, undo=undo)
     source = _source(context, target)
-    if not (undo or dry_run):
-        _cool_down(context, repository, source.name)
     wish = Wish(target, rollback.who(), exact_media, undo, push_after)
+    if not (undo or dry_run):
+        _cool_down(context, repository, wish)
     options = Options(threads=context.config.run.threads, alarms=context.config.alarms)
     saved = None
     if push_after:
@@ -120,14 +120,16 @@ def _source(context: Context, target: Backup) -> Source:
         ) from error
 
 
-def _cool_down(context: Context, repository: Repository, source: str) -> None:
-    least = context.config.security.rollback_cooldown
-    left = rollback.cooldown(repository, source, least, datetime.now(UTC))
+def _cool_down(context: Context, repository: Repository, wish: Wish) -> None:
+    source, least = wish.target.source, context.config.security.rollback_cooldown
+    left = rollback.cooldown(repository, wish, least, datetime.now(UTC))
     if left:
+        last = repository.last_rollback(source) or {}
+        push_too = " --push-after-rollback" if last.get("live") and last.get("pushed") else ""
         wait = figures.duration(round(left.total_seconds() * 1000))
         raise BusyError(
             f"{source} was rolled back a moment ago; the next rollback can be in {wait}",
-            hint="To go back to what was before: ankibak rollback --undo",
+            hint=f"To go back to what was before: ankibak rollback --undo {source}{push_too}",
         )
 
 
