@@ -17,6 +17,7 @@ from litestar import Request, Response, get
 
 from anki_backup.errors import AnkibakError, NotFoundError, SourceError
 from anki_backup.repository import Repository
+from anki_backup.spotted import Life
 from anki_backup.web import house
 from anki_backup.web.reading import Open
 from anki_backup.web.replies import Refused
@@ -90,14 +91,20 @@ def _row(collection: Any, card_id: int) -> Row:
 
 
 @get("/backups/{backup_id:str}/cards/{card_id:str}", include_in_schema=False)
-async def card(request: Asked, backup_id: str, card_id: str, q: str | None = None) -> Response[bytes]:
-    """One card, front and back."""
+async def card(
+    request: Asked, backup_id: str, card_id: str, q: str | None = None, history: str | None = None
+) -> Response[bytes]:
+    """One card, front and back, and how it changed, if that is asked for."""
     here = house.of(request)
     backup = await here.desk.ask(here.desk.backup, backup_id)
     number = _number(card_id)
     row, facts = await here.reading.ask(backup, lambda opened: _facts(opened, number))
+    told: list[Life] = []
+    if history:
+        note = await here.reading.ask(backup, lambda opened: int(_card(opened, number).nid))
+        told = await here.seeking.life(await here.desk.ask(here.desk.state), backup.source, note)
     return await here.desk.ask(
-        lambda: here.paper.page(request, "card", backup=backup, row=row, facts=facts, q=q or "")
+        lambda: here.paper.page(request, "card", backup=backup, row=row, facts=facts, q=q or "", lives=told)
     )
 
 

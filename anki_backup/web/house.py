@@ -23,6 +23,7 @@ from anki_backup.web.jobs import Jobs
 from anki_backup.web.limits import Limit
 from anki_backup.web.paper import Paper
 from anki_backup.web.reading import Reading
+from anki_backup.web.seeking import Seeking
 
 MOST = 500
 
@@ -38,6 +39,7 @@ class House:
         self.hall = Hall()
         self.comparing = Comparing(self.desk.repository)
         self.reading = Reading(self.desk.repository, config.schedule.timezone)
+        self.seeking = Seeking(root)
         self.logins = Logins(root)
         self.guesses = Limit(5, 12)
         self.all_guesses = Limit(30, 2)

@@ -11,6 +11,7 @@ from litestar import Request, Response, get
 from anki_backup.catalog import Entry
 from anki_backup.errors import DamageError
 from anki_backup.model import Backup
+from anki_backup.spotted import Hit
 from anki_backup.web import house
 from anki_backup.web.desk import Desk
 
@@ -18,6 +19,7 @@ Asked = Request[Any, Any, Any]
 SAMPLES = 80
 STEPS = 16
 SHOWN = 40
+QUERY_LIMIT = 200
 WAYS = {
     "deck": ("A deck", "It is not in the list any more, or nearly empty."),
     "cards": ("Some cards", "There are fewer than there should be."),
@@ -46,15 +48,24 @@ class Drop(NamedTuple):
 
 
 @get("/lost", include_in_schema=False)
-async def show(request: Asked, what: str | None = None, source: str | None = None) -> Response[bytes]:
+async def show(
+    request: Asked, what: str | None = None, source: str | None = None, q: str | None = None
+) -> Response[bytes]:
     """What was lost? Then: where it still is."""
     here = house.of(request)
+    text = (q or "").strip()[:QUERY_LIMIT]
+
+    def choose() -> str | None:
+        entries = here.desk.entries()
+        return source if source in here.desk.sources() else entries[-1].source if entries else None
+
+    chosen = await here.desk.ask(choose)
+    hits: list[Hit] = []
+    if text and chosen:
+        hits = await here.seeking.find(await here.desk.ask(here.desk.state), chosen, text)
 
     def build() -> Response[bytes]:
         desk = here.desk
-        known = desk.sources()
-        entries = desk.entries()
-        chosen = source if source in known else entries[-1].source if entries else None
         way = what if what in WAYS else None
         decks: list[LostDeck] = []
         drops: list[Drop] = []
@@ -73,7 +84,10 @@ async def show(request: Asked, what: str | None = None, source: str | None = Non
             decks=decks,
             drops=drops,
             recent=recent,
-            sources=known,
+            sources=desk.sources(),
+            q=text,
+            hits=hits[:SHOWN],
+            found=len(hits),
             source=chosen,
             configured=chosen in here.config.sources,
         )

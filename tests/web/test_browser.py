@@ -31,6 +31,7 @@ PAGES = {
     "rollback": "/backups/latest/rollback",
     "compare": "/compare",
     "lost": "/lost",
+    "lost-word": "/lost?q=aorta",
     "lost-deck": "/lost?what=deck",
     "lost-cards": "/lost?what=cards",
     "lost-all": "/lost?what=all",
