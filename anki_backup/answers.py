@@ -8,9 +8,14 @@ where they are shown, and no secret is in them, since the library leaves out URL
 
 from __future__ import annotations
 
+import errno
+import re
 from typing import NamedTuple
 
-from anki_backup.errors import SourceError
+from anki_backup import durable
+from anki_backup.errors import SourceError, StorageError
+
+OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 class Answer(NamedTuple):
@@ -191,6 +196,16 @@ class Refusal(SourceError):
         super().__init__(f"{server} {answer.clause}{f' {said!r}' if said else ''}", hint=hint)
         self.code = answer.word
         self.again = answer.again
+
+
+def refused_by_disk(said: str, source: str) -> StorageError | None:
+    """Return what an error of the library comes to if the system refused a file of the mirror, else None."""
+    told = OS_ERROR.search(said)
+    number = errno.ENOSPC if "disk is full" in said else int(told[1]) if told else 0
+    if number not in durable.REASONS:
+        return None
+    reason, hint = durable.REASONS[number]
+    return StorageError(f"can't write the mirror of {source}: {reason}", hint=hint)
 
 
 def refusal(said: str, server: str, source: str, *, login: bool = False) -> Refusal:

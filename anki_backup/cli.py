@@ -24,7 +24,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
-from anki_backup import __version__, completion, signals, terminal
+from anki_backup import __version__, completion, durable, signals, terminal
 from anki_backup.commands import COMMANDS, Context
 from anki_backup.errors import AnkibakError, StorageError, Terminated, UsageError
 from anki_backup.logs import LogFormat
@@ -240,8 +240,10 @@ def _in_our_words(error: BaseException, typed: Sequence[str]) -> AnkibakError:
         return _usage(error, typed)
     if isinstance(error, OSError) and error.strerror:
         where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
-        kind = StorageError if error.errno in REFUSING else AnkibakError
-        return kind(f"{error.strerror.lower()}{where}", hint="Run it again with -v to see where that was.")
+        if error.errno in REFUSING:
+            return StorageError(f"{error.strerror.lower()}{where}", hint=durable.REASONS[error.errno][1])
+        hint = "Run it again with -v to see where that was."
+        return AnkibakError(f"{error.strerror.lower()}{where}", hint=hint)
     if isinstance(error, MemoryError):
         return AnkibakError(
             "there is not enough memory", hint="Close other programs, or raise the limit that it runs under."

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from anki_backup import library
-from anki_backup.answers import LIMIT, Refusal, refusal
+from anki_backup.answers import LIMIT, Refusal, refusal, refused_by_disk
 from anki_backup.errors import AnkibakError, EmptiedError, SourceError
 from anki_backup.mirror import Mirror
 from anki_backup.model import SourceRevision
@@ -48,12 +48,13 @@ class Server(NamedTuple):
         """How the server is called in messages: without path, so without anything secret."""
         return re.sub(r"^(\w+://[^/?#]*).*", r"\1", self.endpoint) if self.endpoint else "AnkiWeb"
 
-    def refused(self, error: BaseException) -> Refusal:
-        """Return what an error of the library means."""
+    def refused(self, error: BaseException) -> AnkibakError:
+        """Return what an error of the library means: a Refusal, or a StorageError about the mirror."""
         from anki.errors import SyncError, SyncErrorKind
 
         login = isinstance(error, SyncError) and error.kind == SyncErrorKind.AUTH
-        return refusal(library.said(error), self.name, self.source, login=login)
+        said = library.said(error)
+        return refused_by_disk(said, self.source) or refusal(said, self.name, self.source, login=login)
 
 
 class Unfaithful(Exception):

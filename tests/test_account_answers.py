@@ -11,7 +11,7 @@ import zstandard
 from anki.errors import SyncError
 
 from anki_backup import library
-from anki_backup.answers import refusal
+from anki_backup.answers import refusal, refused_by_disk
 from anki_backup.device import Device
 from anki_backup.errors import AnkibakError, ConfigError, EmptiedError
 from anki_backup.values import Secret, duration
@@ -269,3 +269,20 @@ def test_what_the_library_says_has_a_word(said, word):
 def test_a_place_for_the_password_that_fails_is_a_mistake_of_the_configuration(home, tmp_path):
     with pytest.raises(ConfigError):
         home.sync(password_file=tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Failed to write '/m/.tmp': No space left on device (os error 28)", "the disk is full"),
+        ('DbError { info: "database or disk is full" }', "the disk is full"),
+        ("Failed to write '/m/.tmp': Read-only file system (os error 30)", "the file system is read-only"),
+        ("error sending request: Connection refused (os error 111)", None),
+        ("Please upgrade to the latest Anki version.", None),
+    ],
+)
+def test_what_the_disk_refused_is_not_blamed_on_the_server(said, told):
+    error = refused_by_disk(said, "home")
+    assert (error and (error.message, error.exit_code)) == (
+        told and (f"can't write the mirror of home: {told}", 8)
+    )

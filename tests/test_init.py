@@ -55,6 +55,7 @@ def test_what_is_there_is_never_written_over(profile, file, run_ankibak):
     ("words", "code"),
     [
         (["--profile", "nowhere"], 7),
+        (["--profile", __file__], 7),
         (["--profile", "x", "--account", "y"], 2),
         ([], 2),
         (["--account", "me", "--endpoint", "http://127.0.0.1:9/"], 2),

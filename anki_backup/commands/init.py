@@ -13,7 +13,7 @@ import typer
 
 from anki_backup import durable, setup, terminal
 from anki_backup.commands import Context
-from anki_backup.errors import ConfigError, UsageError
+from anki_backup.errors import ConfigError, SourceError, UsageError
 from anki_backup.model import SOURCE_PATTERN
 
 TERMS = """\
@@ -113,11 +113,15 @@ def _write(file: Path, text: str, name: str, context: Context) -> None:
 
 def _try(context: Context, name: str) -> None:
     """Reach the source: read the profile's state, or log in to the account."""
+    from anki_backup.collection import MAGIC, NOT_ANKI
     from anki_backup.repository import Repository
 
     driver: Any = context.driver(name)
     if context.config.sources[name].kind == "profile":
         driver.look()
+        with open(driver.collection, "rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise SourceError(f"{driver.given} is no collection of Anki's", hint=NOT_ANKI)
         return
     from anki_backup import credentials
 
