@@ -28,7 +28,7 @@ from anki_backup.differences import (
     ThingItem,
 )
 from anki_backup.model import MediaFile, file_name_text
-from anki_backup.rows import Card, Note, Rows
+from anki_backup.rows import Card, Note, Rows, whole
 from anki_backup.things import Key, Thing, Things
 
 SEPARATOR = "\x1f"
@@ -146,7 +146,7 @@ def what_of_card(before: Card, after: Card, answered: set[int]) -> Iterator[str]
     for word, queues in (("suspended", SUSPENDED), ("buried", BURIED)):
         if (before.queue in queues) != (after.queue in queues):
             yield word if after.queue in queues else f"un{word}"
-    if before.flags & COLOURS != after.flags & COLOURS:
+    if whole(before.flags) & COLOURS != whole(after.flags) & COLOURS:
         yield "flagged"
     if after.id in answered:
         yield "reviewed"
@@ -217,7 +217,7 @@ class _Teller:
             id=card.id,
             note=card.nid,
             name=excerpt(self._names.get(card.nid, "")),
-            card=card.ord + 1,
+            card=whole(card.ord) + 1,
             deck=deck or "",
             deck_before=old_deck if old_deck != deck else None,
             what=what,

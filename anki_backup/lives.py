@@ -14,7 +14,7 @@ from anki_backup.compare import excerpt, field_changes, what_of_card
 from anki_backup.errors import DamageError, NotFoundError, SourceError
 from anki_backup.model import Backup, MediaFile
 from anki_backup.presence import Seen
-from anki_backup.rows import Card, Note
+from anki_backup.rows import Card, Note, whole
 from anki_backup.scratch import BLOCK
 from anki_backup.spotted import Event, Hit, Kind, Life
 from anki_backup.timeline import Look, decks_of, find, hit, media_of
@@ -208,7 +208,7 @@ def _change(look: Look, backup: Backup, before: Facts, now: Facts) -> Event:
     olds = {card.id: card for card in before.cards}
     for card in now.cards:
         old = olds.pop(card.id, None)
-        label = f"card {card.ord + 1}"
+        label = f"card {whole(card.ord) + 1}"
         counts = [facts.reviews.get(card.id, 0) for facts in (before, now)]
         if old is None:
             what.append("card added")

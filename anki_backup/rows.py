@@ -192,3 +192,11 @@ def decks_of_notes(path: Path, notes: Sequence[int]) -> dict[int, int]:
     )
     with collection.connect(path) as db:
         return {cast(int, each[0]): cast(int, each[1]) for each in db.execute(query, (json.dumps(notes),))}
+
+
+def whole(value: Any) -> int:
+    """Return the whole number of a column; 0 where a damaged row has something else in it."""
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return 0

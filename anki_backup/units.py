@@ -134,7 +134,9 @@ def _services(site: Site) -> dict[str, str]:
         "ankibak@.service": _service(
             site, "Back up the Anki collection %i", ["run", "--wait", "15m", "%i"], credential="%i"
         ),
-        "ankibak-verify.service": _service(site, proving, ["verify", "--restore", "--limit", "5"]),
+        "ankibak-verify.service": _service(
+            site, proving, ["verify", "--read-data", "--restore", "--limit", "5"]
+        ),
         "ankibak-verify.timer": timer(proving, *weekly),
         "ankibak-prune.service": _service(site, "Remove old backups of Anki collections", ["prune", "--yes"]),
         "ankibak-prune.timer": timer("Remove old backups of Anki collections", *late),

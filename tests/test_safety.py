@@ -181,7 +181,7 @@ def test_what_verify_finds_is_known_until_it_reads_everything_and_finds_nothing(
 def test_verify_tells_status_what_it_found(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.backup(1)
     with time_machine.travel(NOW, tick=False):
-        assert cli.answer(["-c", str(place.file), "verify"]) == 6
+        assert cli.answer(["-c", str(place.file), "verify", "--restore"]) == 6
         assert cli.answer(["-c", str(place.file), "status"]) == 1
     assert "the repository is damaged, see it: ankibak verify --read-data" in capsys.readouterr().out
 

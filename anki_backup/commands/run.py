@@ -14,7 +14,7 @@ from msgspec import to_builtins
 from anki_backup import figures, logs, prune, safety, terminal, watch
 from anki_backup.commands import Context
 from anki_backup.config import check_places
-from anki_backup.errors import AnkibakError, BusyError, ConfigError, UsageError
+from anki_backup.errors import AnkibakError, BusyError, ConfigError, Terminated, UsageError
 from anki_backup.gather import Options, Progress
 from anki_backup.model import Run, RunError, now
 from anki_backup.repository import Repository
@@ -88,6 +88,8 @@ def _pruned(context: Context, repository: Repository, results: list[Result], due
         done, warnings = prune.perform(repository, plan, rules)
     except BusyError:
         return results
+    except Terminated:
+        raise
     except AnkibakError as error:
         done, warnings = None, [f"nothing was pruned: {error.message}"]
     if done and done.goes and context.verbose:

@@ -49,7 +49,8 @@ def command(
     found = report.findings
     proven = _prove(context, repository, wanted, limit, found) if restore else 0
     whole = read_data and not wanted
-    if (found or whole) and not safety.note_damage(repository, len(found), whole=whole):
+    # Without --restore nothing at all is written, not even what was found.
+    if restore and (found or whole) and not safety.note_damage(repository, len(found), whole=whole):
         context.warn("that could not be noted, so ankibak status does not know of it")
     if as_json:
         told = {"checked": report.checked, "findings": found}

@@ -23,7 +23,7 @@ def test_config_show_is_toml_that_says_where_each_value_came_from(run_ankibak, w
     assert done.returncode == 0, done.stderr
     assert MARKER not in done.stdout + done.stderr
     shown = tomllib.loads(done.stdout)
-    assert shown["run"] == {"threads": 1, "hot_tries": 5}
+    assert shown["run"] == {"threads": 1, "hot_tries": 5, "prune": True}
     assert shown["sources"]["ankiweb"]["password"] == "********"
     assert shown["sources"]["ankiweb"]["password_command"] == ["a", "b"]
     lines = done.stdout.splitlines()
