@@ -132,19 +132,19 @@ def hold(state: tuple[Path, Trial], modes: list[str], points: int, nested: int =
 
 def test_a_killed_rollback_leaves_the_old_state_or_the_new_one(state: tuple[Path, Trial]) -> None:
     """SIGKILL on entry of the call."""
-    hold(state, ["kill"], 20)
+    hold(state, ["kill"], 12)
 
 
 def test_a_stopped_rollback_leaves_the_old_state_or_the_new_one(state: tuple[Path, Trial]) -> None:
     """SIGTERM and SIGINT, as a person or a shutdown sends them."""
-    hold(state, ["term", "int"], 4)
+    hold(state, ["term", "int"], 2)
 
 
 def test_a_rollback_that_the_disk_refuses_leaves_the_old_state_or_the_new_one(
     state: tuple[Path, Trial],
 ) -> None:
     """Errors from any call, once and for ever; exit 0 only if it was done."""
-    hold(state, ["enospc", "enospc+", "eio", "erofs"], 4)
+    hold(state, ["enospc", "enospc+", "eio", "erofs"], 2)
 
 
 @pytest.mark.skipif(not FULL, reason="only with ANKIBAK_FAULTS=full")

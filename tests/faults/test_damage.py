@@ -41,7 +41,7 @@ def test_verify_notices_every_damage_to_every_file(several: Path, program: Progr
     def verify(directory: Path, facts: Mapping[str, str]) -> Outcome:
         return outcome(program(directory, "verify", "--read-data"))
 
-    hold(Campaign(several, verify, ONLY, IGNORE, flips=24 if FULL else 4))
+    hold(Campaign(several, verify, ONLY, IGNORE, flips=24 if FULL else 2))
 
 
 def test_verify_names_the_backups_that_a_damaged_object_takes_with_it(
