@@ -32,8 +32,11 @@ def graft(path: Path, package: Path, guids: Sequence[str], *, scheduling: bool) 
     with library.opened(path) as collection:
         before = {kind.id: kind.name for kind in collection.models.all_names_and_ids()}
         kept = {table: _rows(collection, table) for table in KEPT}
+        present = _present(collection, guids)
         if scheduling:
-            collection.remove_notes(_present(collection, guids))
+            collection.remove_notes(present)
+        else:
+            _make_older(collection, present)
         _import(collection, package)
         _give_back(collection, kept)
         kinds = collection.models.all_names_and_ids()
@@ -62,6 +65,12 @@ def _present(collection: Collection, guids: Sequence[str]) -> list[NoteId]:
         marks = ",".join("?" * len(some))
         found += collection.db.list(f"SELECT id FROM notes WHERE guid IN ({marks})", *some)
     return found
+
+
+def _make_older(collection: Collection, notes: Sequence[NoteId]) -> None:
+    """See to it that no note has the time of the package's: the importer takes such two for one."""
+    assert collection.db is not None, "it is open"
+    collection.db.executemany("UPDATE notes SET mod = 1 WHERE id = ?", [(note,) for note in notes])
 
 
 def _rows(collection: Collection, table: str) -> dict[int, list[Any]]:

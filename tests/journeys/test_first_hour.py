@@ -85,7 +85,7 @@ def test_a_person_has_a_good_backup_within_the_hour(anki, ankibak, tmp_path):
     # The program is there, and says what to do where nothing is set up yet.
     assert ankibak("--version").startswith("ankibak ")
     (tmp_path / "config.toml").write_text('[storage]\nroot = "backups"\n')
-    assert "[sources.desktop]" in ankibak("run", code=2)
+    assert "ankibak init" in ankibak("run", code=2)
 
     # Five lines of configuration, and the first backup.
     (tmp_path / "config.toml").write_text(CONFIG)
