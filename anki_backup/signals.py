@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from types import FrameType
 
 from anki_backup.errors import Terminated
@@ -68,3 +69,14 @@ def _leave(number: int) -> None:
 def _heard() -> list[signal.Signals]:
     # `nohup`, and a shell's background jobs, have some ignored: that stays so.
     return [number for number in EXIT_CODES if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def tell_systemd(text: str) -> None:
+    """Tell systemd how it goes, where it wants to know: `READY=1`, `STATUS=...` (sd_notify(3))."""
+    place = os.environ.get("NOTIFY_SOCKET", "")
+    if place:
+        import socket  # for those whom systemd started
+
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+            told.connect("\0" + place[1:] if place.startswith("@") else place)
+            told.send(text.encode("utf-8", "backslashreplace"))

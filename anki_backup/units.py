@@ -174,7 +174,7 @@ def _service(
         unit.append("OnFailure=ankibak-failure@%n.service")
     lines = [f"Type={'exec' if lasting else 'oneshot'}", "ExecStart=" + " ".join(command)]
     if not lasting:
-        lines += ["Nice=10", "IOSchedulingClass=idle"]
+        lines += ["NotifyAccess=main", "Nice=10", "IOSchedulingClass=idle"]
         # 75: another run holds the lock, and the next one comes.
         lines.append("SuccessExitStatus=75")
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -105,3 +106,11 @@ def test_a_signal_while_the_program_loads_ends_it_without_a_trace():
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=30) == ("", "")
     assert process.returncode == 130
+
+
+def test_systemd_hears_how_a_run_goes(tmp_path, run_ankibak):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        (tmp_path / "c.toml").write_text('[sources.home]\nkind = "profile"\npath = "nowhere"\n')
+        run_ankibak("-c", tmp_path / "c.toml", "run", env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        assert [systemd.recv(100) for _ in range(2)] == [b"STATUS=backing up home", b"STATUS=home: failed"]

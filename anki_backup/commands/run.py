@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from msgspec import to_builtins
 
-from anki_backup import figures, logs, prune, safety, terminal, watch
+from anki_backup import figures, logs, prune, safety, signals, terminal, watch
 from anki_backup.commands import Context
 from anki_backup.config import check_places
 from anki_backup.errors import AnkibakError, BusyError, ConfigError, Terminated, UsageError
@@ -146,8 +146,11 @@ def _repository(context: Context) -> Repository:
 
 def _run(context: Context, repository: Repository, source: Source, options: Options) -> Result:
     """Back up one source; that another process is busy stops only this one."""
+    signals.tell_systemd(f"STATUS=backing up {source.name}")
     try:
-        return watch.back_up(repository, source, options, context.config, context.say)
+        result = watch.back_up(repository, source, options, context.config, context.say)
+        signals.tell_systemd(f"STATUS={source.name}: {result.run.outcome}")
+        return result
     except BusyError as error:
         told = RunError(code=error.code, message=error.message, hint=error.hint)
         run = Run(source=source.name, started_at=datetime.now(UTC), outcome="failed", error=told)

@@ -10,11 +10,11 @@ import socket
 import stat
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
 
+from anki_backup import signals
 from anki_backup.errors import ConfigError, UsageError
 from anki_backup.logins import Logins
 from anki_backup.settings import Security
@@ -170,21 +170,12 @@ async def _serve(
     while not server.started and not going.done():
         await asyncio.sleep(0.005)
     ready()
-    _notify()
+    signals.tell_systemd("READY=1")
     while not going.done():
         await asyncio.wait([going], timeout=None if idle_s is None else min(1.0, idle_s))
         if idle_s is not None and not counted.going and time.monotonic() - counted.since >= idle_s:
             server.should_exit = True
     await going
-
-
-def _notify() -> None:
-    """Tell systemd that we are ready, where it wants to know (sd_notify(3))."""
-    place = os.environ.get("NOTIFY_SOCKET", "")
-    if place:
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
-            told.connect("\0" + place[1:] if place.startswith("@") else place)
-            told.send(b"READY=1")
 
 
 def close(sockets: list[socket.socket], address: str) -> None:
