@@ -146,7 +146,8 @@ def _acknowledged(repository: Repository, backup_id: str) -> bool:
     kinds = [
         line.event["event"] if line.event["event"] == "acknowledge" else line.event["alarm"].get("kind")
         for line in events.read(repository.history.log)
-        if line.event
+        if backup_id.encode() in line.raw
+        and line.event
         and line.event["event"] in ("alarm", "acknowledge")
         and line.event.get("backup") == backup_id
     ]

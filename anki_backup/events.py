@@ -24,26 +24,48 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from anki_backup import durable
 from anki_backup.errors import DamageError
 from anki_backup.model import dump, load
 
-SEAL = re.compile(rb'(.*),"crc32":"([0-9a-f]{8})"\}')
+SEAL = re.compile(rb'(.*),"crc32":"([0-9a-f]{8})"\}\n')
+# How `encode` begins every line: enough to tell its number and its time without reading the rest.
+HEAD = re.compile(rb'\{"n":([1-9]\d{0,17}),"at":"([^"\\]*)","event":"\w+"[,}]')
+UNCHANGED = b'"reason":"unchanged"'
 TAIL = 1 << 16
 KEPT_SINGLY = timedelta(days=35)
 EVERY = timedelta(days=7)
 
 
-class Line(NamedTuple):
-    """One line: its event, or None when its bytes are not what was written; where it begins and ends."""
+class Line:
+    """One line of the log, as its bytes lie there; it is only read as far as somebody asks.
 
-    event: dict[str, Any] | None
-    start: int
-    end: int
-    raw: bytes
+    A log of ten years has a hundred thousand of them.
+    """
+
+    def __init__(self, raw: bytes, start: int) -> None:
+        self.raw, self.start = raw, start
+
+    @property
+    def end(self) -> int:
+        """Where the next line begins."""
+        return self.start + len(self.raw)
+
+    @cached_property
+    def event(self) -> dict[str, Any] | None:
+        """The event; None when the line's bytes are not what was written."""
+        return decode(self.raw)
+
+    @property
+    def number(self) -> int | None:
+        """The event's number, None when there is no event."""
+        if (head := HEAD.match(self.raw)) and _sealed(self.raw):
+            return int(head[1])
+        return self.event["n"] if self.event else None
 
 
 def encode(event: dict[str, Any]) -> bytes:
@@ -54,14 +76,20 @@ def encode(event: dict[str, Any]) -> bytes:
 
 def decode(line: bytes) -> dict[str, Any] | None:
     """Return the event of a line, None if it is torn or damaged."""
-    match = SEAL.fullmatch(line.rstrip(b"\n"))
-    if not match or zlib.crc32(match[1]) != int(match[2], 16) or not line.endswith(b"\n"):
+    body = _sealed(line)
+    if body is None:
         return None
     try:
-        event = load(match[1] + b"}", "an event")
+        event = load(body + b"}", "an event")
     except DamageError:
         return None
     return event if isinstance(event, dict) and _is_ours(event) else None
+
+
+def _sealed(line: bytes) -> bytes | None:
+    """Return what a line says if its checksum is right."""
+    match = SEAL.fullmatch(line)
+    return match[1] if match and zlib.crc32(match[1]) == int(match[2], 16) else None
 
 
 def _is_ours(event: dict[str, Any]) -> bool:
@@ -85,7 +113,7 @@ def read(path: Path, offset: int = 0) -> Iterator[Line]:
         with open(path, "rb") as file:
             file.seek(offset)
             for line in file:
-                yield Line(decode(line), offset, offset + len(line), line)
+                yield Line(line, offset)
                 offset += len(line)
     except FileNotFoundError:
         return
@@ -95,20 +123,25 @@ def read(path: Path, offset: int = 0) -> Iterator[Line]:
 
 def last(path: Path) -> dict[str, Any] | None:
     """Return the newest sound event, reading no more of the log than that takes."""
-    found = newest(path)
-    return found[-1] if found else None
+    lines = (line for start in _tails(path) for line in reversed(list(read(path, start))))
+    return next((line.event for line in lines if line.event), None)
 
 
 def newest(path: Path) -> list[dict[str, Any]]:
     """Return the newest sound events, oldest first: those in the last 64 KiB, and always at least one."""
-    try:
-        size = path.stat().st_size
-    except OSError:
-        return []
-    for start in (_line_start(path, max(0, size - TAIL)), 0):
+    for start in _tails(path):
         if found := [line.event for line in read(path, start) if line.event]:
             return found
     return []
+
+
+def _tails(path: Path) -> Iterator[int]:
+    """Yield where to begin to look for what is newest: near the end, then at the start."""
+    try:
+        yield _line_start(path, max(0, path.stat().st_size - TAIL))
+    except OSError:
+        return
+    yield 0
 
 
 def _line_start(path: Path, offset: int) -> int:
@@ -129,12 +162,13 @@ def damaged(path: Path) -> Iterator[Line]:
     """
     before, doubtful = 0, []
     for line in read(path):
-        if line.event is None:
+        number = line.number
+        if number is None:
             doubtful.append(line)
             continue
-        if line.event["n"] != before + 1:
+        if number != before + 1:
             yield from doubtful
-        before, doubtful = line.event["n"], []
+        before, doubtful = number, []
     yield from (line for line in doubtful if line.raw.endswith(b"\n"))
 
 
@@ -143,29 +177,37 @@ def fold(path: Path, now: datetime) -> bool:
 
     Waits until a week of them has come together, so that it is done rarely.
     """
-    lines = list(read(path))
-    unchanged = [
-        line.event for line in lines if line.event and _unchanged_before(line.event, now - KEPT_SINGLY)
-    ]
-    if not unchanged or _at(unchanged[0]) > now - KEPT_SINGLY - EVERY:
+    unchanged = {line.start: line.event for line in _unchanged(path, now - KEPT_SINGLY) if line.event}
+    first = next(iter(unchanged.values()), None)
+    if first is None or _at(first) > now - KEPT_SINGLY - EVERY:
         return False
-    old = {event["run"] for event in unchanged}
-    days = Counter(map(_day, unchanged))
-    left, spoilt = Counter(days), list(damaged(path))
+    old = {event["run"] for event in unchanged.values()}
+    days = Counter(map(_day, unchanged.values()))
+    left, spoilt = Counter(days), {line.start for line in damaged(path)}
     kept: list[bytes] = []
-    for line in lines:
-        if line.event is None:
-            if line in spoilt:  # stays for `verify` to report; what a crash tore goes
-                kept.append(line.raw)
-        elif _unchanged_before(line.event, now - KEPT_SINGLY):
-            day = _day(line.event)
+    for line in read(path):
+        if line.start in unchanged:
+            event = unchanged[line.start]
+            day = _day(event)
             left[day] -= 1
             if not left[day]:  # the last of its day, so that numbers go on rising
-                kept.append(encode(_folded(line.event, days[day])))
-        elif line.event["n"] not in old:
+                kept.append(encode(_folded(event, days[day])))
+        elif line.number is None:
+            if line.start in spoilt:  # stays for `verify` to report; what a crash tore goes
+                kept.append(line.raw)
+        elif line.number not in old:
             kept.append(line.raw)
     durable.write(path, b"".join(kept))
     return True
+
+
+def _unchanged(path: Path, moment: datetime) -> Iterator[Line]:
+    """Yield the ends of unchanged runs before a moment; lines that are younger are not read."""
+    limit = moment.isoformat()[:19].encode()
+    for line in read(path):
+        head = HEAD.match(line.raw) if UNCHANGED in line.raw else None
+        if head and head[2][:19] <= limit and line.event and _unchanged_before(line.event, moment):
+            yield line
 
 
 def _unchanged_before(event: dict[str, Any], moment: datetime) -> bool:

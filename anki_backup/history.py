@@ -92,7 +92,7 @@ class History:
         return [
             line
             for line in events.read(self.log)
-            if begun_again or line.event is None or line.event["n"] > number
+            if begun_again or line.number is None or line.number > number
         ]
 
     # Writing; the caller holds the lock
@@ -261,7 +261,7 @@ class View:
 
 
 def _follows(line: events.Line, number: int) -> bool:
-    return line.event is not None and line.event["n"] == number + 1
+    return line.number == number + 1
 
 
 def _missed_nothing(added: Iterable[Backup], lines: list[events.Line]) -> bool:
