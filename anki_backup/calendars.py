@@ -46,14 +46,14 @@ def of_cron(line: str) -> list[str]:
     if not any(day <= monthrange(LEAP_YEAR, month)[1] for month in months for day in days):
         raise ConfigError(f"cron {line!r} never comes: no such month has that day", hint=_HINT)
     time = f"{_list(hours, 24)}:{_list(minutes, 60)}:00"
-    of_month = f"*-{_list(months, 12)}-{_list(days, 31)} {time}"
-    if len(weekdays) == 7:
-        return [of_month]
+    month = f"*-{_list(months, 12)}"
+    of_month = f"{month}-{_list(days, 31)} {time}"
     of_week = ",".join(DAYS[day] for day in sorted(weekdays, key=lambda day: (day - 1) % 7))
     if texts[2].startswith("*") or texts[4].startswith("*"):
-        return [f"{of_week} {of_month}"]
+        return [of_month if len(weekdays) == 7 else f"{of_week} {of_month}"]
     # Cron's oldest surprise: two restricted days mean "either".
-    return [of_month, f"{of_week} *-{_list(months, 12)}-* {time}"]
+    any_day = f"{month}-* {time}"
+    return [any_day] if len(weekdays) == 7 else [of_month, f"{of_week} {any_day}"]
 
 
 _HINT = 'Five fields as in crontab(5), such as "0 * * * *"; or use calendar with systemd\'s words.'

@@ -83,6 +83,7 @@ def test_a_timer_comes_when_the_cron_line_says(line):
         "0 0 * * 7": ["Sun *-*-* 00:00:00"],
         "0 0 13 * fri": ["*-*-13 00:00:00", "Fri *-*-* 00:00:00"],
         "0 0 29 2 *": ["*-02-29 00:00:00"],
+        "0 0 1 * 0-6": ["*-*-* 00:00:00"],
     }.items(),
 )  # fmt: skip
 def test_the_words_are_those_that_a_person_would_choose(line, events):
