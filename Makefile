@@ -9,6 +9,8 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 ARGS ?=
+# One process more than there are processors: many tests wait for a server or a clock.
+SPREAD = -n $$(( $$(nproc) + 1 )) --dist worksteal
 HEART := anki_backup/objects.py,anki_backup/pages.py,anki_backup/repository.py,anki_backup/durable.py,anki_backup/retention.py
 
 .PHONY: help setup test faults faults-full coverage mutants bench demo lint types man format clean
@@ -20,10 +22,10 @@ help: ## show this list
 setup: .venv/ready .venv/tools ## make .venv, install what the tests need
 
 test: .venv/ready .venv/tools ## run the tests
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 faults: .venv/ready .venv/tools ## only the tests that kill, cut the power and fill the disk
-	$(BIN)/python -m pytest -n 2 tests/faults -m faults $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) tests/faults -m faults $(ARGS)
 
 faults-full: .venv/ready .venv/tools ## the same at every call, state, byte and size: takes hours
 	ANKIBAK_FAULTS=full $(BIN)/python -m pytest tests/faults -m faults $(ARGS)
@@ -31,7 +33,7 @@ faults-full: .venv/ready .venv/tools ## the same at every call, state, byte and 
 	$(BIN)/python -m tests.mutants
 
 coverage: .venv/ready .venv/tools ## which branches of the heart no test takes
-	$(BIN)/python -m pytest -n 2 -m "not faults" --cov=anki_backup --cov-branch --cov-report= $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) -m "not faults" --cov=anki_backup --cov-branch --cov-report= $(ARGS)
 	$(BIN)/python -m coverage report --show-missing --include='$(HEART)'
 
 mutants: .venv/ready .venv/tools ## break the code on purpose and see a test fail

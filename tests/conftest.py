@@ -6,14 +6,19 @@ import ipaddress
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from tests.warm import Warm
+
 ROOT = Path(__file__).resolve().parent.parent
+
+# As an installed program is: or each of some thousand processes would compile it anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Read before any test's environment is cleaned of ANKIBAK_*.
 TEST_DATA = Path(os.environ.get("ANKIBAK_TEST_DATA") or ROOT.parent / "shared" / "data")
@@ -40,8 +45,8 @@ DEAD_END = "http://127.0.0.1:9"
 
 RunAnkibak = Callable[..., subprocess.CompletedProcess[str]]
 
-# Two cores, shared: how long one example takes says nothing about the code.
-settings.register_profile("ankibak", deadline=None)
+# The same examples each time. Two cores, shared: how long one takes says nothing about the code.
+settings.register_profile("ankibak", deadline=None, derandomize=True)
 settings.load_profile("ankibak")
 
 
@@ -104,8 +109,16 @@ def data_dir() -> Path:
     return TEST_DATA
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """Return what runs the program without loading it anew."""
+    servers = Warm()
+    yield servers
+    servers.close()
+
+
 @pytest.fixture
-def run_ankibak(tmp_path: Path) -> RunAnkibak:
+def run_ankibak(tmp_path: Path, warm: Warm) -> RunAnkibak:
     """Return a function that runs the program as a person would, and waits for its end.
 
     `env` is added to the test's environment, None takes a name away; `cwd` is
@@ -119,19 +132,15 @@ def run_ankibak(tmp_path: Path) -> RunAnkibak:
         env: Mapping[str, str | None] | None = None,
         cwd: Path | None = None,
         input: str | bytes = b"",
-        timeout: float = 120,
+        timeout: int = 120,
     ) -> subprocess.CompletedProcess[str]:
         merged = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
-        done = subprocess.run(
-            [sys.executable, "-m", "anki_backup", *map(os.fspath, args)],
-            env={name: value for name, value in merged.items() if value is not None},
-            cwd=cwd or tmp_path,
-            input=input.encode("utf-8", "surrogateescape") if isinstance(input, str) else input,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
-        stdout, stderr = (out.decode("utf-8", "surrogateescape") for out in (done.stdout, done.stderr))
-        return subprocess.CompletedProcess(done.args, done.returncode, stdout, stderr)
+        given = {name: value for name, value in merged.items() if value is not None}
+        typed = input.encode("utf-8", "surrogateescape") if isinstance(input, str) else input
+        words = [os.fspath(word) for word in args]
+        code, *said = warm(words, given, cwd or tmp_path, typed, timeout)
+        stdout, stderr = (out.decode("utf-8", "surrogateescape") for out in said)
+        command = [sys.executable, "-m", "anki_backup", *words]
+        return subprocess.CompletedProcess(command, code, stdout, stderr)
 
     return run

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import ROOT
 
 # A room imports only rooms written before it; a new room joins in the commit that makes it.
@@ -101,8 +99,8 @@ def own_imports(path: Path) -> Iterator[tuple[int, str]]:
             yield line, name
 
 
-every_module = pytest.mark.parametrize("path", MODULES, ids=relative)
-every_python_file = pytest.mark.parametrize("path", PYTHON, ids=relative)
+def of_kind(rooms: set[str] | list[str]) -> list[Path]:
+    return [path for path in MODULES if room(dotted(path)) in rooms]
 
 
 def test_every_room_is_on_the_list_once():
@@ -111,40 +109,49 @@ def test_every_room_is_on_the_list_once():
     assert len(ORDER) == len(set(ORDER))
 
 
-@every_module
-def test_a_room_imports_only_rooms_written_before_it(path):
-    own = room(dotted(path))
-    # The package itself imports nothing; `python -m anki_backup` stands above all.
-    allowed = {"": [], "__main__": ORDER}[own] if own in ("", "__main__") else ORDER[: ORDER.index(own)]
-    upwards = [
-        f"line {line}: {name}"
-        for line, name in own_imports(path)
-        if room(name) != own and room(name) not in allowed
-    ]
+def test_a_room_imports_only_rooms_written_before_it():
+    upwards = []
+    for path in MODULES:
+        own = room(dotted(path))
+        # The package itself imports nothing; `python -m anki_backup` stands above all.
+        allowed = {"": [], "__main__": ORDER}[own] if own in ("", "__main__") else ORDER[: ORDER.index(own)]
+        upwards += [
+            f"{relative(path)}:{line}: {name}"
+            for line, name in own_imports(path)
+            if room(name) != own and room(name) not in allowed
+        ]
     assert upwards == []
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if room(dotted(path)) in ONE_SHAPE], ids=relative)
-def test_modules_of_one_shape_do_not_know_each_other(path):
-    own = room(dotted(path))
+def test_modules_of_one_shape_do_not_know_each_other():
     siblings = [
-        f"line {line}: {name}"
+        f"{relative(path)}:{line}: {name}"
+        for path in of_kind(ONE_SHAPE)
         for line, name in own_imports(path)
-        if room(name) == own and name not in (f"anki_backup.{own}", dotted(path))
+        if room(name) == room(dotted(path))
+        and name not in (f"anki_backup.{room(dotted(path))}", dotted(path))
     ]
     assert siblings == []
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if room(dotted(path)) in DRIVERS], ids=relative)
-def test_drivers_see_only_the_first_line(path):
-    seen = {room(name) for _, name in own_imports(path)}
-    assert seen - set(LINES[0]) - {room(dotted(path))} == set()
+def test_drivers_see_only_the_first_line():
+    seen = {
+        (relative(path), room(name))
+        for path in of_kind(DRIVERS)
+        for _, name in own_imports(path)
+        if room(name) != room(dotted(path))
+    }
+    assert {(path, name) for path, name in seen if name not in LINES[0]} == set()
 
 
-@every_module
-def test_only_named_modules_import_anki(path):
-    lines = [line for line, name in imported(path) if name.split(".")[0] == "anki"]
-    assert not lines or dotted(path) in MAY_IMPORT_ANKI, lines
+def test_only_named_modules_import_anki():
+    importing = [
+        f"{relative(path)}:{line}"
+        for path in MODULES
+        for line, name in imported(path)
+        if name.split(".")[0] == "anki" and dotted(path) not in MAY_IMPORT_ANKI
+    ]
+    assert importing == []
 
 
 def test_every_module_that_may_import_anki_does():
@@ -154,27 +161,32 @@ def test_every_module_that_may_import_anki_does():
     assert MAY_IMPORT_ANKI - using == set()
 
 
-@every_python_file
-def test_no_file_grows_over_its_limit(path):
-    length = len(path.read_text("utf-8").splitlines())
-    assert length <= LINES_LIMIT
+def test_no_file_grows_over_its_limit():
+    lengths = {relative(path): len(path.read_text("utf-8").splitlines()) for path in PYTHON}
+    assert {path: length for path, length in lengths.items() if length > LINES_LIMIT} == {}
 
 
-@every_python_file
-def test_every_module_says_what_it_is_for(path):
-    assert ast.get_docstring(tree(path))
+def test_every_module_says_what_it_is_for():
+    assert [relative(path) for path in PYTHON if not ast.get_docstring(tree(path))] == []
 
 
-@every_python_file
-def test_no_import_brings_names_unseen(path):
-    nodes = [node for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom)]
-    assert not any(name.name == "*" for node in nodes for name in node.names)
+def test_no_import_brings_names_unseen():
+    stars = [
+        f"{relative(path)}:{node.lineno}"
+        for path in PYTHON
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ImportFrom) and any(name.name == "*" for name in node.names)
+    ]
+    assert stars == []
 
 
-@every_python_file
-def test_every_name_says_a_subject(path):
-    names = {part.strip("_") for part in path.relative_to(ROOT).with_suffix("").parts}
-    assert names & FORBIDDEN_NAMES == set()
+def test_every_name_says_a_subject():
+    parts = {
+        (relative(path), part.strip("_"))
+        for path in PYTHON
+        for part in path.relative_to(ROOT).with_suffix("").parts
+    }
+    assert {(path, part) for path, part in parts if part in FORBIDDEN_NAMES} == set()
 
 
 def test_the_top_level_holds_what_was_agreed():

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.homes import Home
+from tests.made_collections import make_varied
 
 CONTAINER = ROOT / "docs" / "container"
 
@@ -67,11 +69,12 @@ def test_the_wheel_holds_the_program_its_pages_and_its_licence(wheel):
 
 @pytest.mark.slow
 def test_the_wheel_works_in_an_empty_environment(wheel, tmp_path):
-    venv.create(tmp_path / "empty", with_pip=True)
+    venv.create(tmp_path / "empty")
     environ = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     environ.pop("PYTHONPATH", None)
     script = tmp_path / "empty" / "bin" / "ankibak"
-    words = [str(script.with_name("pip")), "install", "--quiet", str(wheel)]
+    words = [sys.executable, "-m", "pip", "--python", str(script.with_name("python"))]
+    words += ["install", "--quiet", "--no-compile", str(wheel)]
     done = subprocess.run(words, capture_output=True, text=True, env=environ, timeout=600, check=False)
     if done.returncode:
         pytest.skip(f"nothing can be installed here: {done.stderr.strip().splitlines()[-1]}")
@@ -89,10 +92,16 @@ def test_the_wheel_works_in_an_empty_environment(wheel, tmp_path):
 
     assert ankibak("--version").stdout.startswith("ankibak ")
     assert ankibak("schedule", "--help").returncode == 0
-    done = ankibak("demo", "--keep", str(tmp_path / "demo"))
-    assert done.returncode == 0, done.stderr
-    config = str(tmp_path / "demo" / "config.toml")
-    assert ankibak("-c", config, "list").stdout.count("\n") >= 2
+    home = Home(tmp_path / "home", make_varied(tmp_path / "made.anki2"))
+    for words, lines in (
+        ("run", 1),
+        ("list", 1),
+        ("verify --restore", 0),
+        ("export latest -o out.colpkg", 1),
+    ):
+        done = ankibak("-c", str(home.config), *words.split())
+        assert (done.returncode, done.stdout.count("\n")) == (0, lines), done
+    assert (tmp_path / "out.colpkg").stat().st_size > 0
 
 
 def test_the_container_runs_what_there_is(run_ankibak):

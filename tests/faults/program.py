@@ -1,28 +1,20 @@
 """Run the program under test: fresh, as a person does, or warm, for the thousandth look.
 
-A warm program is a server that has imported everything and forks for each command.
 The command to be faulted is always run fresh.
 """
 
 from __future__ import annotations
 
-import importlib
-import json
 import os
-import queue
-import runpy
-import signal
 import subprocess
 import sys
-import tempfile
-import traceback
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Protocol
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from tests import warm
+
 HOME_FOLDERS = {
     "HOME": "",
     "XDG_CACHE_HOME": ".cache",
@@ -31,8 +23,6 @@ HOME_FOLDERS = {
     "XDG_STATE_HOME": ".local/state",
     "XDG_RUNTIME_DIR": "run",
 }
-MODULE = "anki_backup"
-TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
@@ -61,7 +51,7 @@ def environment(home: Path) -> dict[str, str]:
     return {
         **{name: str(home / folder) for name, folder in HOME_FOLDERS.items()},
         "ANKIBAK_RUN__THREADS": "1",
-        "PYTHONPATH": str(CHECKOUT),
+        "PYTHONPATH": str(warm.ROOT),
         "PYTHONPYCACHEPREFIX": str(home / "compiled"),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
@@ -70,7 +60,7 @@ def environment(home: Path) -> dict[str, str]:
 
 def command(*words: str) -> str:
     """Return a command line of the program for a trial, where `{D}` is the directory."""
-    return " ".join([sys.executable, "-m", MODULE, "-c", "{D}/config.toml", *words])
+    return " ".join([sys.executable, "-m", warm.MODULE, "-c", "{D}/config.toml", *words])
 
 
 def prepare(directory: Path, surroundings: Mapping[str, str], *wanted: str) -> None:
@@ -87,7 +77,7 @@ def fresh(directory: Path, *words: str) -> Answer:
         cwd=directory,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=TIMEOUT_S,
+        timeout=warm.TIMEOUT_S,
         check=False,
         text=True,
         errors="replace",
@@ -96,102 +86,20 @@ def fresh(directory: Path, *words: str) -> Answer:
 
 
 class Warm:
-    """A few servers that answer for the program; threads may share it."""
+    """The program, warm, as `Program` wants it, with an environment that is always the same."""
 
-    def __init__(self, extra: Mapping[str, str], servers: int = 2) -> None:
-        """Start the servers; `extra` is added to an environment without settings of ours."""
-        words = [sys.executable, "-m", "tests.faults.program"]
+    def __init__(self, extra: Mapping[str, str]) -> None:
+        """Let `extra` stand over an environment without settings of ours."""
         outer = {name: value for name, value in os.environ.items() if not name.startswith("ANKIBAK_")}
-        self._all = [
-            subprocess.Popen(
-                words,
-                cwd=CHECKOUT,
-                env={**outer, **extra},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
-            )
-            for _ in range(servers)
-        ]
-        self._idle: queue.Queue[subprocess.Popen[str]] = queue.Queue()
-        for server in self._all:
-            self._idle.put(server)
+        self._environment = {**outer, **extra}
+        self._warm = warm.Warm()
 
     def __call__(self, directory: Path, *words: str) -> Answer:
-        """Run one command, waiting for an idle server."""
-        server = self._idle.get()
-        try:
-            assert server.stdin
-            assert server.stdout
-            print(json.dumps([str(directory), *words]), file=server.stdin, flush=True)
-            return Answer(**json.loads(server.stdout.readline()))
-        finally:
-            self._idle.put(server)
+        """Run one command."""
+        typed = ["-c", str(directory / "config.toml"), *words]
+        code, out, err = self._warm(typed, self._environment, directory)
+        return Answer(code, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 
     def close(self) -> None:
         """End the servers."""
-        for server in self._all:
-            if server.stdin:
-                server.stdin.close()
-            server.wait(TIMEOUT_S)
-
-
-def _serve() -> None:
-    """Answer commands from stdin until it ends."""
-    for line in sys.stdin:
-        directory, *words = json.loads(line)
-        with (
-            tempfile.TemporaryFile() as out,
-            tempfile.TemporaryFile() as err,
-            tempfile.TemporaryFile() as seen,
-        ):
-            child = os.fork()
-            if child == 0:
-                _become(directory, words, out, err, seen)
-            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            _warm_up(_text(seen).split())
-            print(json.dumps({"code": status, "stdout": _text(out), "stderr": _text(err)}), flush=True)
-
-
-def _text(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode("utf-8", "replace")
-
-
-def _become(directory: str, words: list[str], out: IO[bytes], err: IO[bytes], seen: IO[bytes]) -> None:
-    """Be the program in a forked child, from its first line to its exit status."""
-    signal.alarm(TIMEOUT_S)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(out.fileno(), 1)
-    os.dup2(err.fileno(), 2)
-    os.chdir(directory)
-    sys.argv = [MODULE, "-c", str(Path(directory, "config.toml")), *words]
-    known = set(sys.modules)
-    code: Any = 0
-    try:
-        runpy.run_module(MODULE, run_name="__main__", alter_sys=True)
-    except SystemExit as end:
-        code = end.code
-        if isinstance(code, str):
-            print(code, file=sys.stderr)
-            code = 1
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    seen.write(" ".join(set(sys.modules) - known).encode())
-    for stream in (seen, sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(code or 0)
-
-
-def _warm_up(names: list[str]) -> None:
-    """Import what a command needed, so that the next one finds it; Anki's own library stays out."""
-    for name in sorted(names):
-        if name.partition(".")[0] not in ("anki", "__main__") and not name.endswith("__main__"):
-            with suppress(ImportError):
-                importlib.import_module(name)
-
-
-if __name__ == "__main__":
-    _serve()
+        self._warm.close()

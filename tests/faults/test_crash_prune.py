@@ -118,12 +118,12 @@ def hold(pruned: Pruned, modes: list[str], points: int) -> None:
 
 
 def test_a_killed_prune_keeps_what_stays_and_the_next_one_finishes(pruned: Pruned) -> None:
-    hold(pruned, ["kill"], 24)
+    hold(pruned, ["kill"], 14)
 
 
 def test_a_stopped_prune_keeps_what_stays(pruned: Pruned) -> None:
-    hold(pruned, ["term", "int"], 6)
+    hold(pruned, ["term", "int"], 3)
 
 
 def test_a_prune_that_the_disk_refuses_keeps_what_stays(pruned: Pruned) -> None:
-    hold(pruned, ERRORS, 5)
+    hold(pruned, ERRORS, 2)

@@ -41,7 +41,7 @@ def test_verify_notices_every_damage_to_every_file(several: Path, program: Progr
     def verify(directory: Path, facts: Mapping[str, str]) -> Outcome:
         return outcome(program(directory, "verify", "--read-data"))
 
-    hold(Campaign(several, verify, ONLY, IGNORE, flips=24 if FULL else 2))
+    hold(Campaign(several, verify, ONLY, IGNORE, flips=24 if FULL else 1, max_damages=0 if FULL else 110))
 
 
 def test_verify_names_the_backups_that_a_damaged_object_takes_with_it(
@@ -63,7 +63,7 @@ def test_verify_names_the_backups_that_a_damaged_object_takes_with_it(
         return f"not named: {sorted(lost - named)}" if lost - named else ""
 
     only = r"^repository/objects/"
-    hold(Campaign(several, verify, only, IGNORE, flips=2, max_damages=0 if FULL else 40, judge=judge))
+    hold(Campaign(several, verify, only, IGNORE, flips=2, max_damages=0 if FULL else 24, judge=judge))
 
 
 def unreadable(program: Program, directory: Path, several: Path) -> set[str]:
@@ -99,7 +99,7 @@ def test_no_reading_command_falls_over_damage(several: Path, program: Program) -
     def judge(damage: Damage, directory: Path, found: Outcome) -> str:
         return found.output
 
-    most = 0 if FULL else 60
+    most = 0 if FULL else 36
     hold(
         Campaign(
             several,

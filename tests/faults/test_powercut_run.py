@@ -18,7 +18,7 @@ def test_a_power_cut_keeps_every_backup_and_what_exit_0_promised(
     """Every backup from before is whole; after the run's end the new one is too."""
     state = request.getfixturevalue(name)
     assert isinstance(state, State)
-    campaign = Campaign(state.base, state.trial(), fs, max_states=0 if FULL else 28)
+    campaign = Campaign(state.base, state.trial(), fs, max_states=0 if FULL else 25)
     results = campaign.run()
     bad = [str(result) for result in results if result.why]
     assert not bad, "\n".join([*bad, summary(results, campaign.distinct)[1]])
