@@ -22,7 +22,8 @@ from msgspec import Struct, structs
 from anki_backup import chains, durable, media, pages
 from anki_backup.errors import DamageError, SourceError, StorageError
 from anki_backup.model import seal, unseal
-from anki_backup.objects import BLOCK, ObjectStore
+from anki_backup.objects import ObjectStore
+from anki_backup.payloads import BLOCK
 
 CHANGES_LIMIT = 2048
 AHEAD = 8

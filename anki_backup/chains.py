@@ -21,7 +21,8 @@ from anki_backup import deltas
 from anki_backup.durable import publish, pwrite_fully, write_fully
 from anki_backup.errors import DamageError, StorageError
 from anki_backup.header import DELTA, HEADER_BYTES, Info
-from anki_backup.objects import BLOCK, ObjectStore
+from anki_backup.objects import ObjectStore
+from anki_backup.payloads import BLOCK
 
 SKIP = 64
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import zstandard
 
-from anki_backup import objects
+from anki_backup import payloads
 from anki_backup.errors import DamageError
 from anki_backup.header import RAW, ZSTD, Info
 from anki_backup.model import Backup, MediaFile
@@ -24,7 +24,7 @@ class Contents:
         self.backup = backup
         self._repository = repository
         self._store = repository.store
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=objects.WINDOW_LIMIT)
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=payloads.WINDOW_LIMIT)
 
     def collection(self, path: Path) -> None:
         self._repository.restore_collection(self.backup.id, path)
@@ -84,8 +84,8 @@ class Contents:
 
 
 def _payload(fd: int, info: Info) -> Iterator[bytes]:
-    for at in range(info.offset, info.stored_bytes, objects.BLOCK):
+    for at in range(info.offset, info.stored_bytes, payloads.BLOCK):
         try:
-            yield os.pread(fd, min(objects.BLOCK, info.stored_bytes - at), at)
+            yield os.pread(fd, min(payloads.BLOCK, info.stored_bytes - at), at)
         except OSError as error:
             raise DamageError(f"object {info.name} can't be read: {error.strerror}") from error

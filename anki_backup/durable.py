@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -173,21 +173,32 @@ class Batch:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._files: list[str] = []
+        self._files: dict[str, None] = {}
         self._directories: set[str] = set()
 
     def add(self, path: Path | str) -> None:
         """Remember a file that was just given its name."""
-        self._files.append(str(path))
+        self._files[str(path)] = None
         self._directories.add(os.path.dirname(path) or ".")
 
     def drop(self, path: Path | str) -> None:
         """Forget a file that is gone again."""
-        self._files = [kept for kept in self._files if kept != str(path)]
+        self._files.pop(str(path), None)
 
     def add_directory(self, path: Path) -> None:
         """Remember a directory that was just made."""
         self._directories.update((str(path), str(path.parent)))
+
+    def hand_over(self) -> tuple[list[str], set[str]]:
+        """Return all files and directories and forget them: for a fork to tell its parent."""
+        found = list(self._files), self._directories
+        self._files, self._directories = {}, set()
+        return found
+
+    def take_over(self, files: Iterable[str], directories: Iterable[str]) -> None:
+        """Remember what was handed over."""
+        self._files.update(dict.fromkeys(files))
+        self._directories.update(directories)
 
     def flush(self) -> None:
         """Make all of them durable: a few one by one, many by one `syncfs`."""

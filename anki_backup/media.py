@@ -10,8 +10,9 @@ import hashlib
 import os
 import stat
 import struct
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,14 +20,17 @@ from msgspec import DecodeError, msgpack
 
 from anki_backup import durable
 from anki_backup.errors import DamageError, SourceError
+from anki_backup.forks import spread
 from anki_backup.header import CLONE_OFFSET, HEADER_BYTES, RAW, Info
 from anki_backup.model import MediaFile, Skipped, file_name_text
-from anki_backup.objects import BLOCK, SAMPLE, ObjectStore, compresses
+from anki_backup.objects import ObjectStore, Share
+from anki_backup.payloads import BLOCK, SAMPLE, compresses
 
 SMALL = 4 << 20
 TRIES = 3
 RACY_NS = 2_000_000_000
 STATE = struct.Struct("<QqqQ")
+READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 FICLONERANGE = 0x4020940D
 
 
@@ -38,6 +42,10 @@ class Entry(NamedTuple):
     mtime_ns: int
     ctime_ns: int
     inode: int
+
+
+# What came of a file: its object, or why it was left out.
+Kept = tuple[Entry, str | Skipped]
 
 
 class Look(NamedTuple):
@@ -111,68 +119,64 @@ class Collector:
         self.index: dict[bytes, tuple[Entry, str]] = {}
 
     def collect(
-        self, seen: Look, threads: int, advance: Callable[[int], object]
+        self, seen: Look, processes: int, advance: Callable[[int], object]
     ) -> tuple[list[MediaFile], list[Skipped]]:
         """Return the files, all their objects kept, and what could not be read, by name."""
         files: list[MediaFile] = []
         failed: list[Skipped] = []
-        fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        shares: list[Share] = []
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            with ThreadPoolExecutor(threads) as pool:
-                # In slices, so that an error or a signal doesn't wait for the whole folder.
-                for at in range(0, len(seen.entries), 256):
-                    chunk = seen.entries[at : at + 256]
-                    work = pool.map if threads > 1 else map
-                    for entry, result in zip(
-                        chunk, work(lambda entry: self._keep(fd, entry), chunk), strict=True
-                    ):
+            with closing(spread(seen.entries, processes, partial(self._keep_all, folder))) as slices:
+                for kept, share in slices:
+                    shares.append(share)
+                    for entry, found in kept:
                         advance(entry.size)
-                        if isinstance(result, Skipped):
-                            failed.append(result)
-                        elif result is not None:
-                            kept, name = result
-                            files.append(MediaFile(kept.name, kept.size, kept.mtime_ns, name))
-                            if max(kept.mtime_ns, kept.ctime_ns) <= seen.started_ns - RACY_NS:
-                                self.index[kept.name] = (kept, name)
+                        if isinstance(found, Skipped):
+                            failed.append(found)
+                        else:
+                            files.append(MediaFile(entry.name, entry.size, entry.mtime_ns, found))
+                            if max(entry.mtime_ns, entry.ctime_ns) <= seen.started_ns - RACY_NS:
+                                self.index[entry.name] = (entry, found)
         finally:
-            os.close(fd)
+            os.close(folder)
+        for share in shares:
+            self._store.take_over(share)
         return files, failed
 
-    def _keep(self, folder: int, entry: Entry) -> tuple[Entry, str] | Skipped | None:
+    def _keep_all(self, folder: int, entries: Sequence[Entry]) -> tuple[list[Kept], Share]:
+        """Keep some files; return what came of those that are still there."""
+        kept = [found for entry in entries if (found := self._keep(folder, entry))]
+        return kept, self._store.hand_over()
+
+    def _keep(self, folder: int, entry: Entry) -> Kept | None:
         """Keep one file: its state and object; why it was left out; None if it is gone."""
         known = self._index.get(entry.name)
         if known and known[0] == entry and self._store.has(known[1]):
             return entry, known[1]
         for _ in range(TRIES):
             try:
-                fd = os.open(
-                    entry.name,
-                    os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
-                    dir_fd=folder,
-                )
+                fd = os.open(entry.name, READING, dir_fd=folder)
             except FileNotFoundError:
                 return None
             except OSError as error:
-                return Skipped(
-                    name=file_name_text(entry.name), reason=(error.strerror or "can't be opened").lower()
-                )
+                return _left_out(entry, error.strerror or "can't be opened")
             try:
                 kept = self._read(fd, entry.name)
             except (OSError, _UnreadableError) as error:
-                reason = getattr(error, "strerror", None) or str(error)
-                return Skipped(name=file_name_text(entry.name), reason=reason.lower())
+                return _left_out(entry, getattr(error, "strerror", None) or str(error))
             finally:
                 os.close(fd)
             if kept:
                 return kept
-        return Skipped(name=file_name_text(entry.name), reason="kept changing while it was read")
+        return _left_out(entry, "kept changing while it was read")
 
     def _read(self, fd: int, name: bytes) -> tuple[Entry, str] | None:
         before = _state(fd, name)
         if before is None:
             raise OSError(0, "is no longer a file")
         if before.size <= SMALL:
-            data = _read_all(fd, before.size + 1)
+            data = _read_all(fd, before.size)
             if len(data) != before.size or _state(fd, name) != before:
                 return None
             return before, self._store.put(data)
@@ -195,7 +199,7 @@ class Collector:
         name = digest.hexdigest()
         if self._store.has_sound(name):
             return name
-        if compresses(os.pread(fd, SAMPLE, 0)):
+        if compresses(os.pread(fd, SAMPLE, size // 2)):
             self._store.put_blocks(name, size, _blocks(fd, size))
         else:
             self._put_raw(name, size, fd)
@@ -240,12 +244,16 @@ def _state(fd: int, name: bytes) -> Entry | None:
     return Entry(name, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
 
 
-def _read_all(fd: int, limit: int) -> bytes:
-    parts = []
-    while limit > 0 and (part := os.read(fd, limit)):
-        parts.append(part)
-        limit -= len(part)
-    return b"".join(parts)
+def _left_out(entry: Entry, reason: str) -> Kept:
+    return entry, Skipped(name=file_name_text(entry.name), reason=reason.lower())
+
+
+def _read_all(fd: int, size: int) -> bytes:
+    """Read a file that should have `size` bytes; of one that has more, there is one byte more."""
+    data = os.read(fd, size + 1)
+    while len(data) < size and (part := os.read(fd, size + 1 - len(data))):
+        data += part
+    return data
 
 
 def _blocks(fd: int, size: int) -> Iterator[bytes]:

@@ -14,19 +14,22 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import zstandard
 
-from anki_backup import durable
+from anki_backup import durable, payloads
 from anki_backup.errors import DamageError
 from anki_backup.header import CLONE_OFFSET, DELTA, HEADER_BYTES, RAW, ZSTD, Info, parse
 from anki_backup.model import HASH_PATTERN
 
-BLOCK = 1 << 20
-LEVEL = 3
-SAMPLE = 1 << 14
-PAYS = 0.95
-WINDOW_LIMIT = 1 << 27
+
+class Share(NamedTuple):
+    """What a store has made, with the bytes of each file, and what has to be synced for it."""
+
+    made: dict[str, int]
+    files: list[str]
+    directories: set[str]
 
 
 class ObjectStore:
@@ -65,7 +68,7 @@ class ObjectStore:
         except OSError as error:
             raise DamageError(f"object {name} can't be read: {error.strerror}") from error
         try:
-            return fd, parse(name, _pread(fd, CLONE_OFFSET, 0, name), os.fstat(fd).st_size)
+            return fd, parse(name, payloads.pread(fd, CLONE_OFFSET, 0, name), os.fstat(fd).st_size)
         except BaseException:
             os.close(fd)
             raise
@@ -81,8 +84,10 @@ class ObjectStore:
         fd, info = self.open(name)
         try:
             crc = 0
-            for at in range(info.offset, info.stored_bytes, BLOCK):
-                crc = zlib.crc32(_pread(fd, min(BLOCK, info.stored_bytes - at), at, name), crc)
+            for at in range(info.offset, info.stored_bytes, payloads.BLOCK):
+                crc = zlib.crc32(
+                    payloads.pread(fd, min(payloads.BLOCK, info.stored_bytes - at), at, name), crc
+                )
         finally:
             os.close(fd)
         return info.kind == RAW or crc == info.crc
@@ -92,7 +97,7 @@ class ObjectStore:
         fd, info = self.open(name)
         digest, size = hashlib.sha256(), 0
         try:
-            for block in _raw(fd, info) if info.kind == RAW else _unpacked(fd, info):
+            for block in payloads.raw(fd, info) if info.kind == RAW else payloads.unpacked(fd, info):
                 digest.update(block)
                 size += len(block)
                 if size > info.size:
@@ -115,11 +120,13 @@ class ObjectStore:
         if self.has_sound(name):
             return name
         kind, payload = RAW, data
-        if compresses(data):
-            packed = zstandard.ZstdCompressor(level=LEVEL).compress(data)
-            if len(packed) < len(data) * PAYS:
+        if payloads.compresses(data):
+            packed = zstandard.ZstdCompressor(level=payloads.LEVEL).compress(data)
+            if len(packed) < len(data) * payloads.PAYS:
                 kind, payload = ZSTD, packed
-        info = Info(name, kind, len(data), HEADER_BYTES, len(payload), _crc(kind, payload), 0, None)
+        info = Info(
+            name, kind, len(data), HEADER_BYTES, len(payload), payloads.checksum(kind, payload), 0, None
+        )
         self.put_payload(info, [payload])
         if kind == ZSTD and zstandard.ZstdDecompressor().decompress(payload) != data:
             raise DamageError(f"object {name} did not unpack to what was packed")
@@ -130,13 +137,13 @@ class ObjectStore:
         path, incoming = self._file(info.name), self.incoming()
         with durable.part_file(incoming) as fd:
             parts = [info.header(), *payload]
-            if info.payload <= BLOCK:
+            if info.payload <= payloads.BLOCK:
                 parts = [b"".join(parts)]
             for part in parts:
                 durable.write_fully(fd, part)
             at = 0
             for part in parts:
-                if _pread(fd, len(part), at, info.name) != part:
+                if payloads.pread(fd, len(part), at, info.name) != part:
                     raise DamageError(f"the disk gave back other bytes than were written to {path}")
                 at += len(part)
         self.publish(info.name, incoming, at)
@@ -149,13 +156,13 @@ class ObjectStore:
         with durable.part_file(incoming) as fd:
             durable.write_fully(fd, bytes(HEADER_BYTES))
             crc = payload = 0
-            for packed in _packed(blocks, size, threads):
+            for packed in payloads.packed(blocks, size, threads):
                 durable.write_fully(fd, packed)
                 crc, payload = zlib.crc32(packed, crc), payload + len(packed)
             info = Info(name, ZSTD, size, HEADER_BYTES, payload, crc, 0, None)
             os.pwrite(fd, info.header(), 0)
             digest = hashlib.sha256()
-            for block in _unpacked(fd, info):
+            for block in payloads.unpacked(fd, info):
                 digest.update(block)
             if digest.hexdigest() != name:
                 raise DamageError(f"the disk gave back other bytes than were written to {self.path(name)}")
@@ -190,8 +197,23 @@ class ObjectStore:
                     self._make_folder(folder)
             durable.publish(incoming + durable.PART, path)
             self.batch.add(path)
-            self.added_bytes += stored_bytes - self._made.get(name, 0)
-            self._made[name] = stored_bytes
+            self._count(name, stored_bytes)
+
+    def _count(self, name: str, stored_bytes: int) -> None:
+        self.added_bytes += stored_bytes - self._made.get(name, 0)
+        self._made[name] = stored_bytes
+
+    def hand_over(self) -> Share:
+        """Return what was made, and what has to be synced, and forget it: for a fork to tell its parent."""
+        share = Share(self._made, *self.batch.hand_over())
+        self.settle()
+        return share
+
+    def take_over(self, share: Share) -> None:
+        """Take what was handed over for this store's own."""
+        self.batch.take_over(share.files, share.directories)
+        for name, stored_bytes in share.made.items():
+            self._count(name, stored_bytes)
 
     def _make_folder(self, folder: Path) -> None:
         with suppress(FileExistsError):
@@ -203,7 +225,7 @@ class ObjectStore:
 
     def settle(self) -> None:
         """Begin to count anew; what was made before is not taken back any more."""
-        self._made.clear()
+        self._made = {}
         self.added_bytes = 0
 
     def discard(self, name: str) -> None:
@@ -229,71 +251,13 @@ class ObjectStore:
         return size
 
     def incoming(self) -> str:
-        """Return a fresh place in `objects/`: two threads may be writing the same content."""
+        """Return a fresh place in `objects/`: two threads or forks may be writing the same content."""
         with self._mutex:
             self._serial += 1
-            return f"{self._root}/new-{self._serial}"
+            return f"{self._root}/new-{os.getpid()}-{self._serial}"
 
     def names(self) -> Iterator[str]:
         """Yield the name of every object file, sorted."""
         for prefix in sorted(os.listdir(self.folder)):
             if len(prefix) == 2 and (self.folder / prefix).is_dir():
                 yield from (prefix + rest for rest in sorted(os.listdir(self.folder / prefix)))
-
-
-class _Local(threading.local):
-    """One quick compressor a thread: making one costs more than a picture's sample."""
-
-    def __init__(self) -> None:
-        self.compressor = zstandard.ZstdCompressor(level=1)
-
-
-_LOCAL = _Local()
-
-
-def compresses(data: bytes) -> bool:
-    """Guess from a sample at the start whether compression pays; pictures and sound say no."""
-    sample = data[:SAMPLE]
-    return len(_LOCAL.compressor.compress(sample)) < len(sample) * PAYS
-
-
-def _crc(kind: int, payload: bytes) -> int:
-    return 0 if kind == RAW else zlib.crc32(payload)
-
-
-def _pread(fd: int, count: int, at: int, name: str) -> bytes:
-    try:
-        return os.pread(fd, count, at)
-    except OSError as error:
-        raise DamageError(f"object {name} can't be read: {error.strerror}") from error
-
-
-def _raw(fd: int, info: Info) -> Iterator[bytes]:
-    for at in range(info.offset, info.stored_bytes, BLOCK):
-        yield _pread(fd, min(BLOCK, info.stored_bytes - at), at, info.name)
-
-
-def _packed(blocks: Iterable[bytes], size: int, threads: int) -> Iterator[bytes]:
-    """Compress block by block; DamageError when there is more or less than was said."""
-    packer = zstandard.ZstdCompressor(level=LEVEL, threads=threads).compressobj(size=size)
-    try:
-        for block in blocks:
-            if packed := packer.compress(block):
-                yield packed
-        yield packer.flush()
-    except zstandard.ZstdError as error:
-        raise DamageError(f"the content is not the {size} bytes that were to be stored: {error}") from error
-
-
-def _unpacked(fd: int, info: Info) -> Iterator[bytes]:
-    """Decompress in blocks of bounded size, whatever the frame claims."""
-    if info.kind != ZSTD:
-        raise DamageError(f"object {info.name} is a delta and stands for no bytes of its own")
-    os.lseek(fd, info.offset, os.SEEK_SET)
-    try:
-        with open(fd, "rb", closefd=False, buffering=0) as file:
-            reader = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT).stream_reader(file)
-            while block := reader.read(BLOCK):
-                yield block
-    except (zstandard.ZstdError, OSError) as error:
-        raise DamageError(f"object {info.name} is damaged: {error}") from error

@@ -20,7 +20,8 @@ from anki_backup.chains import STEPS_LIMIT, Delta
 from anki_backup.durable import write_fully
 from anki_backup.errors import DamageError, StorageError
 from anki_backup.header import Info
-from anki_backup.objects import BLOCK, ObjectStore
+from anki_backup.objects import ObjectStore
+from anki_backup.payloads import BLOCK
 from anki_backup.scratch import Run, Scratch
 
 

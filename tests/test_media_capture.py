@@ -9,17 +9,16 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from anki_backup import formats, runs
+from anki_backup import durable, formats, runs
 from anki_backup.contents import Contents
 from anki_backup.gather import Options
 from anki_backup.header import CLONE_OFFSET, HEADER_BYTES, RAW, ZSTD
+from anki_backup.objects import ObjectStore
 from anki_backup.repository import Repository
 from anki_backup.sources.profile import Profile
 from tests.conftest import ROOT
@@ -88,24 +87,38 @@ def test_every_name_comes_back_byte_for_byte(threads, media, tmp_path):
 
 
 @pytest.mark.parametrize("size", [1, 5000, LARGE])
-def test_equal_contents_are_kept_once_even_by_two_threads_at_once(size, media, monkeypatch):
+def test_equal_contents_are_kept_once_even_if_two_begin_at_the_same_moment(size, media, monkeypatch):
     for name in ("cat.jpg", "copy.jpg"):
         (media / name).write_bytes(noise(size))
-    meeting, real = threading.Barrier(2), os.open
-
-    def open_together(path, *args, **options):
-        # Both have asked whether the content is known before either begins to keep it.
-        if str(path).endswith(("new-1.part", "new-2.part")):
-            with suppress(threading.BrokenBarrierError):
-                meeting.wait(1)
-        return real(path, *args, **options)
-
-    monkeypatch.setattr(os, "open", open_together)
-    result, repository = back_up(media, threads=2)
-    monkeypatch.undo()
+    # Each has asked whether the content is known before the other has kept it.
+    monkeypatch.setattr(ObjectStore, "has_sound", lambda store, name: False)
+    result, repository = back_up(media)
     assert len({file.sha256 for file in repository.media(result.backup.id)}) == 1
     made = [*repository.root.glob("objects/*/*"), *repository.root.glob("backups/*/*")]
     assert (len(made), result.backup.stored_bytes) == (6, sum(path.stat().st_size for path in made))
+
+
+def test_many_files_are_kept_alike_by_one_process_and_by_several(media, tmp_path, monkeypatch):
+    for number in range(900):
+        (media / f"{number}.txt").write_bytes(b"text %d\n" % (number % 700) * 40)
+    (media / "5.fifo").mkdir()
+    synced, states = [], []
+    monkeypatch.setattr(durable, "_syncfs", lambda path: False)
+    monkeypatch.setattr(durable, "_sync_file", synced.append)
+    for processes in (1, 3):
+        synced.clear()
+        result, files = kept(media, threads=processes)
+        repository = Repository.open(tmp_path / "repository")
+        objects = {
+            path.relative_to(tmp_path): path.read_bytes() for path in repository.root.glob("objects/*/*")
+        }
+        assert {os.fspath(tmp_path / path) for path in objects} <= set(synced)
+        states.append((files, objects, result.backup.media_files, result.incomplete))
+        added = sum(map(len, objects.values()))
+        assert added < result.backup.stored_bytes < added + 10_000
+        repository.root.rename(tmp_path / f"of {processes}")
+    assert states[0] == states[1]
+    assert len(states[0][0]) == 901
 
 
 def test_what_is_no_file_is_left_out_with_a_word_and_nothing_waits_for_it(media, monkeypatch):

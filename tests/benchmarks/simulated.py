@@ -19,7 +19,7 @@ from pathlib import Path
 from anki_backup import chains, deposit, pages
 from anki_backup.baseline import CHANGES_LIMIT, Baseline, Change
 from anki_backup.model import BackupManifest, BackupStats, CaptureFacts, Durations
-from anki_backup.objects import BLOCK
+from anki_backup.payloads import BLOCK
 from anki_backup.repository import Repository
 
 ANSWERS, EDITS = 60, 3

@@ -69,7 +69,7 @@ MUTANTS = [
     Mutant(
         "an object is believed without being read back",
         "anki_backup/objects.py",
-        "if _pread(fd, len(part), at, info.name) != part:",
+        "if payloads.pread(fd, len(part), at, info.name) != part:",
         "if False:",
         ("tests/test_objects.py",),
     ),

@@ -1,0 +1,81 @@
+"""What lies behind an object's header, in blocks: bytes as they are, or one zstd frame."""
+
+from __future__ import annotations
+
+import os
+import threading
+import zlib
+from collections.abc import Iterable, Iterator
+
+import zstandard
+
+from anki_backup.errors import DamageError
+from anki_backup.header import RAW, ZSTD, Info
+
+BLOCK = 1 << 20
+LEVEL = 3
+SAMPLE = 1 << 12
+PAYS = 0.95
+WINDOW_LIMIT = 1 << 27
+
+
+class _Local(threading.local):
+    """One quick compressor a thread: making one costs more than a picture's sample."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=1)
+
+
+_LOCAL = _Local()
+
+
+def compresses(data: bytes) -> bool:
+    """Guess from a sample of the middle whether compression pays; pictures and sound say no."""
+    start = max(0, len(data) - SAMPLE) // 2
+    sample = data[start : start + SAMPLE]
+    return len(_LOCAL.compressor.compress(sample)) < len(sample) * PAYS
+
+
+def checksum(kind: int, payload: bytes) -> int:
+    """Return the CRC-32 that the header keeps; raw bytes have their SHA-256 for a name."""
+    return 0 if kind == RAW else zlib.crc32(payload)
+
+
+def pread(fd: int, count: int, at: int, name: str) -> bytes:
+    """Read from the file of an object; a disk that can't is damage to that object."""
+    try:
+        return os.pread(fd, count, at)
+    except OSError as error:
+        raise DamageError(f"object {name} can't be read: {error.strerror}") from error
+
+
+def raw(fd: int, info: Info) -> Iterator[bytes]:
+    """Yield the blocks of an object that is kept as it is."""
+    for at in range(info.offset, info.stored_bytes, BLOCK):
+        yield pread(fd, min(BLOCK, info.stored_bytes - at), at, info.name)
+
+
+def packed(blocks: Iterable[bytes], size: int, threads: int) -> Iterator[bytes]:
+    """Compress block by block; DamageError when there is more or less than was said."""
+    packer = zstandard.ZstdCompressor(level=LEVEL, threads=threads).compressobj(size=size)
+    try:
+        for block in blocks:
+            if ready := packer.compress(block):
+                yield ready
+        yield packer.flush()
+    except zstandard.ZstdError as error:
+        raise DamageError(f"the content is not the {size} bytes that were to be stored: {error}") from error
+
+
+def unpacked(fd: int, info: Info) -> Iterator[bytes]:
+    """Decompress in blocks of bounded size, whatever the frame claims."""
+    if info.kind != ZSTD:
+        raise DamageError(f"object {info.name} is a delta and stands for no bytes of its own")
+    os.lseek(fd, info.offset, os.SEEK_SET)
+    try:
+        with open(fd, "rb", closefd=False, buffering=0) as file:
+            reader = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT).stream_reader(file)
+            while block := reader.read(BLOCK):
+                yield block
+    except (zstandard.ZstdError, OSError) as error:
+        raise DamageError(f"object {info.name} is damaged: {error}") from error
