@@ -48,6 +48,11 @@ class Forest:
         """Everything that may not be deleted as long as this forest stands as it does."""
         return self.infos.keys() | self.spoilt.keys()
 
+    @property
+    def stored_bytes(self) -> int:
+        """The bytes of all its files."""
+        return sum(info.stored_bytes for info in self.infos.values())
+
     def roots(self) -> list[str]:
         """Return the whole objects; a chain that is broken or a circle has none, and is never toured."""
         return sorted(name for name, info in self.infos.items() if info.base is None)

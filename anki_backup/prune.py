@@ -30,7 +30,7 @@ from anki_backup.catalog import Catalog, CatalogError
 from anki_backup.errors import BusyError, DamageError, StorageError
 from anki_backup.forest import Forest
 from anki_backup.model import Backup
-from anki_backup.repack import Advance, repack
+from anki_backup.repack import Advance, idle_bytes, repack
 from anki_backup.repository import Repository
 from anki_backup.retention import Verdict, judge
 from anki_backup.settings import Retention
@@ -40,6 +40,8 @@ NAMED = re.compile(rb'"([0-9a-f]{64})"')
 LISTED = re.compile(rb',"([0-9a-f]{64})"\]\n')
 ODD = "Nothing was removed. See what is wrong: ankibak verify"
 UNPACKED = 3
+# As restic's `--max-unused`: expressing anew costs seconds, and a day's ghosts are kilobytes.
+MAX_UNUSED = 0.05
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -54,12 +56,16 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 class Rules(NamedTuple):
-    """By what to judge: the policy of each source, the time, and the zone of people's days."""
+    """By what to judge: the policy of each source, the time, and the zone of people's days.
+
+    `unused` is the part of the repository that may be kept only to stand on.
+    """
 
     policy: Callable[[str], Retention]
     now: datetime
     zone: tzinfo | None = None
     sources: Collection[str] | None = None
+    unused: float = MAX_UNUSED
 
 
 class Needs(NamedTuple):
@@ -102,7 +108,7 @@ def perform(
         warnings = []
         try:
             freed += _sweep(repository, needs, media, advance)
-            freed += _repack(repository, needs, advance)
+            freed += _repack(repository, needs, rules.unused, advance)
         except (DamageError, StorageError) as error:
             warnings.append(f"{error.message}; what this keeps from being freed is left to the next prune")
         try:
@@ -232,12 +238,12 @@ def _sweep(repository: Repository, needs: Needs, media: set[str], advance: Advan
     return freed
 
 
-def _repack(repository: Repository, needs: Needs, advance: Advance) -> int:
+def _repack(repository: Repository, needs: Needs, unused: float, advance: Advance) -> int:
     freed = 0
     store = repository.store
     for wanted, lists in ((needs.lists, True), (needs.collections, False)):
         forest = Forest(store, wanted)
-        if forest.infos:
+        if idle_bytes(forest) > unused * forest.stored_bytes:
             with _workplace(repository, max(info.size for info in forest.infos.values())) as folder:
                 freed += repack(store, forest, folder, lists, advance).freed_bytes
     return freed

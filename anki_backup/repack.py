@@ -66,6 +66,16 @@ def tasks(forest: Forest) -> Iterator[Task]:
             before = name
 
 
+def idle_bytes(forest: Forest) -> int:
+    """Return the bytes of the ghosts that `repack` would let go, for forms a little larger than now."""
+    todo = {task.name: task.ghosts for task in tasks(forest)}
+    stay = {
+        ghost for name in forest.wanted & forest.infos.keys() - todo.keys() for ghost in _ghosts(forest, name)
+    }
+    ghosts = {ghost for each in todo.values() for ghost in each} - stay
+    return sum(forest.infos[ghost].stored_bytes for ghost in ghosts)
+
+
 def _ghosts(forest: Forest, name: str) -> Iterator[str]:
     """Yield the ghosts between an object and the nearest wanted one that it stands on."""
     climb = forest.ancestors(name)

@@ -149,8 +149,8 @@ class Histories:
         self.highest = max(self.highest, sequence)
         return name, sequence
 
-    def rules(self, policy: Retention = DEFAULT) -> Rules:
-        return Rules(lambda source: policy, self.now, self.zone)
+    def rules(self, policy: Retention = DEFAULT, unused: float = 0) -> Rules:
+        return Rules(lambda source: policy, self.now, self.zone, unused=unused)
 
     def prune(self, policy: Retention = DEFAULT) -> Plan:
         """Prune to a policy; what is gone is forgotten here too."""

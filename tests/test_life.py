@@ -149,11 +149,11 @@ class Life(RuleBasedStateMachine):
         self.spoilt, self.lost = {}, set()
 
     @precondition(has_backups)
-    @rule(policy=POLICIES)
-    def prune(self, policy: Retention) -> None:
+    @rule(policy=POLICIES, unused=st.sampled_from([0.0, 0.05, 0.4]))
+    def prune(self, policy: Retention, unused: float) -> None:
         histories = self.histories
         backups = histories.repository.backups()
-        rules = histories.rules(policy)
+        rules = histories.rules(policy, unused)
         if histories.now < max(backup.created_at for backup in backups):
             self.refused(ClockError, rules)
             return

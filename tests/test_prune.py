@@ -10,6 +10,7 @@ import pytest
 
 from anki_backup import chains, durable, prune
 from anki_backup.errors import BusyError, ClockError, DamageError, StorageError
+from anki_backup.forest import Forest
 from anki_backup.settings import Retention
 from tests.histories import HOUR, UNIT, Histories
 
@@ -65,6 +66,38 @@ def test_nothing_is_kept_only_to_stand_on(histories):
     for name in named:
         # The whole object at the root may stay while it is cheaper than a new one.
         assert {info.name for info in chains.ancestry(repository.store, name)[:-1]} <= named
+
+
+def test_a_little_may_be_kept_to_stand_on_and_more_than_that_is_not(histories):
+    ids = sorted(name for name in histories.copies if name != newest(histories))
+    manifests = [histories.repository.manifest(name) for name in ids[40:44]]
+    largest = max(histories.repository.store.info(m.collection_sha256).stored_bytes for m in manifests)
+    unused = 2 * largest / sum(histories.objects().values())
+    without(histories, ids[40:41], unused)
+    assert len(ghosts(histories)) == 1
+    # As much as is allowed comes together; then all of it goes at once.
+    without(histories, ids[41:44], unused)
+    assert ghosts(histories) == set()
+    histories.check()
+
+
+def without(histories: Histories, ids: list[str], unused: float) -> None:
+    """Prune these, whatever the policy says."""
+    verdicts = [prune.Verdict(backup=name, keep=False, reasons=[]) for name in ids]
+    agreed = prune.Plan(verdicts=verdicts, freed_bytes=0)
+    rules = histories.rules(Retention(last=0), unused)
+    done, warnings = prune.perform(histories.repository, agreed, rules)
+    assert (sorted(done.goes), warnings) == (ids, [])
+    for name in ids:
+        del histories.copies[name]
+
+
+def ghosts(histories: Histories) -> set[str]:
+    """Return the objects that are kept only because others stand on them."""
+    repository = histories.repository
+    wanted = {m.collection_sha256 for m in repository.history.manifests(repository.history.ids())}
+    forest = Forest(repository.store, wanted)
+    return forest.infos.keys() - wanted - set(forest.roots())
 
 
 def test_a_second_prune_finds_nothing_to_do(histories):

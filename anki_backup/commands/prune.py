@@ -8,6 +8,7 @@ import typer
 
 from anki_backup import figures, prune, terminal
 from anki_backup.commands import Context
+from anki_backup.errors import UsageError
 from anki_backup.model import now
 from anki_backup.retention import DEFAULT, Verdict
 from anki_backup.terminal import Column
@@ -24,6 +25,9 @@ def command(
     ctx: typer.Context,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go, and why.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    max_unused: Annotated[
+        str, typer.Option(metavar="PERCENT", help="Leave so much that only carries deltas; 0 frees all.")
+    ] = "5%",
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Remove the backups that retention lets go, and whatever nothing refers to.
@@ -34,7 +38,8 @@ def command(
     context: Context = ctx.obj
     repository = context.repository()
     config = context.config
-    rules = prune.Rules(lambda source: config.retention_of(source) or DEFAULT, now(), context.zone)
+    policy, unused = config.retention_of, _part(max_unused)
+    rules = prune.Rules(lambda source: policy(source) or DEFAULT, now(), context.zone, unused=unused)
     plan = prune.plan(repository, rules)
     if not as_json:
         _show(context, plan.verdicts)
@@ -54,6 +59,13 @@ def command(
         context.warn(warning)
     if warnings:
         raise typer.Exit(INCOMPLETE)
+
+
+def _part(text: str) -> float:
+    number = text.removesuffix("%")
+    if not number.isdecimal() or not number.isascii() or int(number) > 100:
+        raise UsageError(f"--max-unused {text} is no percentage", hint="Write it so: 5%, or 0 to free all.")
+    return int(number) / 100
 
 
 def _told(plan: prune.Plan) -> str:

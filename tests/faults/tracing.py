@@ -85,7 +85,7 @@ def parse(text: str) -> Iterator[Call]:
         elif whole := LINE.match(line):
             call = Call(*whole.groups())
             if call.rest.endswith(UNFINISHED):
-                waiting[call.tid] = Call(call.tid, call.name, call.rest[: -len(UNFINISHED)])
+                waiting[call.tid] = Call(call.tid, call.name, call.rest[: -len(UNFINISHED)].rstrip())
             else:
                 yield call
     yield from waiting.values()
