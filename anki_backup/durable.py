@@ -115,7 +115,7 @@ def publish(part: Path | str, path: Path | str) -> None:
 def publish_synced(part: Path, path: Path) -> None:
     """Make a finished file durable under its real name."""
     with storing(path):
-        _sync_file(part)
+        sync_file(part)
         os.rename(part, path)
         # The rename lives in the directory, so that must reach disk too.
         sync_directory(path.absolute().parent)
@@ -207,14 +207,15 @@ class Batch:
                 pass
             else:
                 for path in self._files:
-                    _sync_file(path)
+                    sync_file(path)
                 for directory in sorted(self._directories):
                     sync_directory(directory)
         self._files.clear()
         self._directories.clear()
 
 
-def _sync_file(path: Path | str) -> None:
+def sync_file(path: Path | str) -> None:
+    """Make the bytes of a file durable."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fsync(fd)

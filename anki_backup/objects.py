@@ -195,6 +195,10 @@ class ObjectStore:
                 folder = self.folder / name[:2]
                 with durable.storing(folder):
                     self._make_folder(folder)
+            if self.has(name):
+                # It takes the place of what may be needed, so it must be on disk before that is gone.
+                with durable.storing(path):
+                    durable.sync_file(incoming + durable.PART)
             durable.publish(incoming + durable.PART, path)
             self.batch.add(path)
             self._count(name, stored_bytes)

@@ -104,7 +104,7 @@ def test_many_files_are_kept_alike_by_one_process_and_by_several(media, tmp_path
     (media / "5.fifo").mkdir()
     synced, states = [], []
     monkeypatch.setattr(durable, "_syncfs", lambda path: False)
-    monkeypatch.setattr(durable, "_sync_file", synced.append)
+    monkeypatch.setattr(durable, "sync_file", synced.append)
     for processes in (1, 3):
         synced.clear()
         result, files = kept(media, threads=processes)

@@ -161,6 +161,19 @@ def test_a_whole_object_that_a_crash_left_is_made_durable_before_it_counts(store
     assert str(store.path(name)) in synced
 
 
+def test_a_new_form_is_on_disk_before_it_takes_the_place_of_the_old_one(store, monkeypatch):
+    name, seen = store.put(TEXT), []
+    fsync, rename = os.fsync, os.rename
+    monkeypatch.setattr(os, "fsync", lambda fd: (seen.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    monkeypatch.setattr(os, "rename", lambda old, new: (seen.append(old), rename(old, new)))
+    fresh = ObjectStore(store.folder, store.batch)
+    fresh.put_payload(fresh.info(name), [stored(store, name)[HEADER_BYTES:]])
+    assert seen[0] == seen[1] and seen[0].endswith(".part")
+    seen.clear()
+    fresh.put(NOISE)
+    assert len(seen) == 1  # a new one is made durable with all others of its run
+
+
 NO_NAMES = ["", "..", "../../etc/passwd", "a" * 63, "a" * 65, "A" * 64, "a" * 64 + "\n", "/" + "a" * 63]
 
 

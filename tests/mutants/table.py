@@ -97,8 +97,8 @@ MUTANTS = [
     Mutant(
         "a file gets its name before its bytes are on disk",
         "anki_backup/durable.py",
-        "        _sync_file(part)\n        os.rename(part, path)\n",
-        "        os.rename(part, path)\n        _sync_file(path)\n",
+        "        sync_file(part)\n        os.rename(part, path)\n",
+        "        os.rename(part, path)\n        sync_file(path)\n",
         ("tests/test_durable.py",),
     ),
     Mutant(
