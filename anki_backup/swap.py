@@ -133,16 +133,20 @@ def _is_committed(intent: Intent) -> bool:
 def _media_in(intent: Intent, folder: Path) -> None:
     aside = intent.media_aside
     assert aside is not None, "there are media"
+    if not intent.incoming:
+        return
+    old = intent.media_old
     with durable.storing(folder):
-        if intent.incoming:
-            intent.media_old.mkdir(0o700, parents=True, exist_ok=True)
+        old.mkdir(0o700, parents=True, exist_ok=True)
         for put in intent.incoming:
-            new, place, old = (parent / put.name for parent in (aside / "new", folder, intent.media_old))
-            if os.path.lexists(place):
-                _step_aside(place, old)
-            os.rename(new, place)
-        for changed in (intent.media_old, folder) if intent.incoming else ():
+            if os.path.lexists(folder / put.name):
+                _step_aside(folder / put.name, old / put.name)
+        # The disk keeps no order of its own: what is replaced must have its second name before.
+        for changed in (old, old.parent, old.parent.parent):
             durable.sync_directory(changed)
+        for put in intent.incoming:
+            os.rename(aside / "new" / put.name, folder / put.name)
+        durable.sync_directory(folder)
 
 
 def _step_aside(place: Path, old: Path) -> None:
@@ -230,7 +234,8 @@ def _clear(intent: Intent) -> None:
         if folder is not None:
             with durable.storing(folder), suppress(FileNotFoundError):
                 shutil.rmtree(folder)
-
+                # Before the intent is: without that nobody would look for it again.
+                durable.sync_directory(folder.parent)
     if intent.kept:
         for folder in (intent.media_old if intent.media else None, Path(intent.kept)):
             with suppress(OSError):  # only if nothing had to be kept

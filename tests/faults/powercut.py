@@ -70,7 +70,11 @@ class Result:
 
 @dataclass
 class Campaign:
-    """All distinct states that a power cut during one command may leave."""
+    """All distinct states that a power cut during one command may leave.
+
+    With `same_place` all are built, one after the other, where the command ran: for one
+    that writes down where that was.
+    """
 
     base: Path
     trial: Trial
@@ -78,6 +82,7 @@ class Campaign:
     max_states: int = 0
     seed: int | None = None
     jobs: int = 2
+    same_place: bool = False
     keep: Path | None = None
     on_result: Callable[[Result], None] | None = None
     distinct: int = 0
@@ -86,7 +91,7 @@ class Campaign:
         """Try the states and return what came of each; CampaignError when nothing can be said."""
         with tempfile.TemporaryDirectory(prefix="power.", dir=scratch()) as folder:
             chosen = self._chosen(self.cuts(Path(folder)))
-            with ThreadPoolExecutor(self.jobs) as pool:
+            with ThreadPoolExecutor(1 if self.same_place else self.jobs) as pool:
                 return list(pool.map(lambda work: self._try(Path(folder), *work), enumerate(chosen)))
 
     def cuts(self, folder: Path) -> list[Cut]:
@@ -102,6 +107,7 @@ class Campaign:
         for arrived, tree in replay.model.states():
             seen.setdefault((digest(tree), True), Cut(END, arrived, tree))
         compare(replay.model.now(), state)
+        shutil.rmtree(state)
         self.distinct = len(seen)
         return list(seen.values())
 
@@ -130,7 +136,7 @@ class Campaign:
         return sample(before, max(1, self.max_states - len(late)), seed=self.seed) + late
 
     def _try(self, folder: Path, number: int, cut: Cut) -> Result:
-        state = folder / f"s{number:06d}"
+        state = folder / ("run" if self.same_place else f"s{number:06d}")
         facts = {"CRASH_MODE": "power", "CRASH_POINT": f"{cut.moment}: {cut.arrived}", "CRASH_SYSCALL": ""}
         try:
             build(cut.tree, state)

@@ -13,7 +13,7 @@ from tests.faults.trial import CampaignError
 _CALLS = (
     "open openat openat2 creat close write pwrite64 writev pwritev pwritev2 lseek ftruncate truncate "
     "fallocate sendfile copy_file_range ioctl fsync fdatasync sync syncfs rename renameat renameat2 link "
-    "linkat symlink symlinkat unlink unlinkat rmdir mkdir mkdirat chdir fchdir dup dup2 dup3 fcntl "
+    "linkat symlink symlinkat unlink unlinkat rmdir mkdir mkdirat utimensat chdir fchdir dup dup2 dup3 fcntl "
     "clone clone3 fork vfork execve"
 )
 CALLS = _CALLS.split()

@@ -60,6 +60,7 @@ class Node:
     names: dict[bytes, int] = field(default_factory=dict)
     names_on_disk: dict[bytes, int] = field(default_factory=dict)
     mtime_ns: int | None = None
+    mtime_on_disk: int | None = None
 
     def replayed(self, edits: list[Edit]) -> bytes:
         """Return the bytes if of the unsynced edits only these had arrived."""
@@ -106,7 +107,8 @@ class Model:
             return self.add(Node("link", mode, disk=os.readlink(path), memory=os.readlink(path)))
         if not os.path.isdir(path):
             content = Path(os.fsdecode(path)).read_bytes()
-            return self.add(Node("file", mode, content, content, mtime_ns=status.st_mtime_ns))
+            time = status.st_mtime_ns
+            return self.add(Node("file", mode, content, content, mtime_ns=time, mtime_on_disk=time))
         node = Node("directory", mode)
         number = self.add(node)
         for name in sorted(os.listdir(path)):
@@ -147,7 +149,7 @@ class Model:
     def sync(self, number: int) -> None:
         """Bring one file's bytes, or one directory's names, to the disk."""
         node = self.nodes[number]
-        node.disk, node.pending = node.memory, []
+        node.disk, node.pending, node.mtime_on_disk = node.memory, [], node.mtime_ns
         arrived = [
             change
             for change in self.changes
@@ -205,9 +207,9 @@ class Model:
 
         def walk(number: int, path: bytes, above: tuple[int, ...]) -> None:
             node = self.nodes[number]
-            tree[path] = Entry(
-                node.kind, node.mode, b"" if node.kind == "directory" else content(node), node.mtime_ns
-            )
+            data = b"" if node.kind == "directory" else content(node)
+            mtime_ns = node.mtime_ns if data is node.memory else node.mtime_on_disk
+            tree[path] = Entry(node.kind, node.mode, data, mtime_ns)
             if number not in above:
                 for name, child in names[number].items():
                     walk(child, path + b"/" + name if path else name, (*above, number))

@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.faults.powercut_log import DESCRIPTOR, Descriptors, Done, Open, done, text
 from tests.faults.powercut_model import Edit, Model, Node, Tree
 
+TIME = re.compile(r"tv_sec=(-?\d+), tv_nsec=(\d+)")
 OFFSET = re.compile(r"\[(\d+)\]")
 SOURCE = re.compile(r"src_fd=([^,]*), src_offset=(\d+), src_length=(\d+), dest_offset=(\d+)")
 # Calls that change no tree, only what later calls mean.
@@ -38,6 +39,7 @@ class Replay:
             **dict.fromkeys(["close", "execve"], self._close),
             **dict.fromkeys(["chdir", "fchdir"], self._change_directory),
             "lseek": self._seek,
+            "utimensat": self._touch,
             "ioctl": self._share,
         }
 
@@ -260,6 +262,17 @@ class Replay:
     def _change_directory(self, call: Done) -> bool:
         where = call.arguments[0]
         self.cwd = self._path(where) if call.name == "chdir" else self._path('""', where)
+        return False
+
+    def _touch(self, call: Done) -> bool:
+        """Set the time of a file; one that is set to now, or not known, stays unknown."""
+        times = TIME.findall(call.words)
+        if call.arguments[1] == "NULL":
+            node = self._file(call, call.arguments[0]).node
+        else:
+            node = self._node(self._path(call.arguments[1], call.arguments[0]))
+        if node is not None and len(times) == 2:
+            self.model.nodes[node].mtime_ns = int(times[1][0]) * 10**9 + int(times[1][1])
         return False
 
     def _seek(self, call: Done) -> bool:
