@@ -145,9 +145,8 @@ def _acknowledged(repository: Repository, backup_id: str) -> bool:
     """Say whether the emptying of an account was already called meant, with this backup as its last."""
     kinds = [
         line.event["event"] if line.event["event"] == "acknowledge" else line.event["alarm"].get("kind")
-        for line in events.read(repository.history.log)
-        if backup_id.encode() in line.raw
-        and line.event
+        for line in events.mentioning(repository.history.log, backup_id.encode())
+        if line.event
         and line.event["event"] in ("alarm", "acknowledge")
         and line.event.get("backup") == backup_id
     ]

@@ -37,6 +37,7 @@ SEAL = re.compile(rb'(.*),"crc32":"([0-9a-f]{8})"\}\n')
 HEAD = re.compile(rb'\{"n":([1-9]\d{0,17}),"at":"([^"\\]*)","event":"\w+"[,}]')
 UNCHANGED = b'"reason":"unchanged"'
 TAIL = 1 << 16
+BLOCK = 1 << 20
 KEPT_SINGLY = timedelta(days=35)
 EVERY = timedelta(days=7)
 
@@ -115,6 +116,36 @@ def read(path: Path, offset: int = 0) -> Iterator[Line]:
             for line in file:
                 yield Line(line, offset)
                 offset += len(line)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DamageError(f"{path} can't be read: {error.strerror}") from error
+
+
+def mentioning(path: Path, word: bytes) -> Iterator[Line]:
+    """Yield the lines that hold a word, without a line feed in it; of the others nothing is made.
+
+    That is quick where few do: a log of ten years has 12 MB.
+    """
+    start, rest = 0, b""
+    for block in _blocks(path):
+        data = rest + block
+        end = data.rfind(b"\n") + 1 if block else len(data)
+        at = data.find(word, 0, end)
+        while at >= 0:
+            first, after = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at, end) + 1 or end
+            yield Line(data[first:after], start + first)
+            at = data.find(word, after, end)
+        start, rest = start + end, data[end:]
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """Yield a log piece by piece, and nothing at its end."""
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(BLOCK):
+                yield block
+        yield b""
     except FileNotFoundError:
         return
     except OSError as error:
@@ -204,8 +235,8 @@ def fold(path: Path, now: datetime) -> bool:
 def _unchanged(path: Path, moment: datetime) -> Iterator[Line]:
     """Yield the ends of unchanged runs before a moment; lines that are younger are not read."""
     limit = moment.isoformat()[:19].encode()
-    for line in read(path):
-        head = HEAD.match(line.raw) if UNCHANGED in line.raw else None
+    for line in mentioning(path, UNCHANGED):
+        head = HEAD.match(line.raw)
         if head and head[2][:19] <= limit and line.event and _unchanged_before(line.event, moment):
             yield line
 

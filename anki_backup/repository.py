@@ -199,9 +199,8 @@ class Repository:
     def last_rollback(self, source: str | None = None) -> dict[str, Any] | None:
         """Return the event of the newest rollback that took place; reads the whole log."""
         found = None
-        for line in events.read(self.history.log):
-            event = line.event if b'"rollback"' in line.raw else None
-            event = event or {"event": None}
+        for line in events.mentioning(self.history.log, b'"rollback"'):
+            event = line.event or {"event": None}
             done = event["event"] == "rollback" and event.get("outcome") == "done"
             if done and source in (None, event.get("source")):
                 found = event

@@ -94,7 +94,7 @@ class _Check:
 
     def _pointers(self) -> None:
         """The note of what is current must be whole, and name every source whose live state was backed up."""
-        lines = (line for line in events.read(self.repository.history.log) if b'"live":true' in line.raw)
+        lines = events.mentioning(self.repository.history.log, b'"live":true')
         live = {line.event["source"] for line in lines if line.event and line.event.get("live")}
         try:
             missing = sorted(live - set(self.repository.pointers()))

@@ -150,6 +150,24 @@ def test_the_newest_event_is_found_without_reading_all(log):
     assert events.last(log)["n"] == 50
 
 
+@pytest.mark.parametrize("block", [1, 2, 7, 64, 1 << 20])
+@pytest.mark.parametrize("end", [b"\n", b"", b"\n\n", b"\nexa"])
+def test_the_lines_that_mention_a_word_are_found_wherever_pieces_end(log, monkeypatch, block, end):
+    lines = [b"exam", b"", b"no", b"an exam and an exam", b"exa", b"m", b"the exam"]
+    log.write_bytes(b"\n".join(lines) + end)
+    monkeypatch.setattr(events, "BLOCK", block)
+    found = [(line.raw, line.start, line.end) for line in events.mentioning(log, b"exam")]
+    assert found == [(line.raw, line.start, line.end) for line in events.read(log) if b"exam" in line.raw]
+    assert len(found) == 3
+
+
+def test_a_word_is_looked_for_in_no_log_and_in_none_that_can_be_read(log):
+    assert list(events.mentioning(log, b"exam")) == []
+    log.mkdir()
+    with pytest.raises(DamageError, match=r"events\.jsonl"):
+        list(events.mentioning(log, b"exam"))
+
+
 def test_an_event_of_any_length_is_counted(log):
     pin(log), pin(log, "x" * 2 * events.TAIL)
     assert pin(log) == 3

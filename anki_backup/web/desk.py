@@ -176,9 +176,8 @@ class Desk:
         """Return the rollbacks that the event log holds, oldest first."""
 
         def make() -> list[dict[str, Any]]:
-            lines = events.read(self.repository.history.log)
-            wanted = (line for line in lines if b'"rollback"' in line.raw)
-            return [line.event for line in wanted if line.event and line.event["event"] == "rollback"]
+            lines = events.mentioning(self.repository.history.log, b'"rollback"')
+            return [line.event for line in lines if line.event and line.event["event"] == "rollback"]
 
         return self.remembered("rollbacks", make)
 
