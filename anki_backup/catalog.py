@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,14 +26,14 @@ from anki_backup import durable
 from anki_backup.errors import DamageError, first_cause
 from anki_backup.model import Alarm, Backup, Run, dump, load, typed
 
-VERSION = 2
+VERSION = 3
 VARIABLES = 10_000
 # A row of other types is none of ours: its backup is read from its manifest.
-ENTRIES = """
-    select sequence, created, id, source from backup
-    where typeof(sequence) = 'integer' and typeof(created) = 'integer'
-    and typeof(id) = 'text' and typeof(source) = 'text' order by 1, 2, 3
+OURS = """
+    typeof(sequence) = 'integer' and typeof(created) = 'integer'
+    and typeof(id) = 'text' and typeof(source) = 'text'
 """
+ENTRIES = f"select sequence, created, id, source from backup where {OURS} order by 1, 2, 3"
 PRAGMAS = {"journal_mode": "truncate", "synchronous": "full", "foreign_keys": 0, "recursive_triggers": 1}
 STATE_FIELDS = ("previous", "pinned", "label", "alarm", "verified_at")
 FIELDS = [name for name in Backup.__struct_fields__ if name not in STATE_FIELDS]
@@ -85,6 +86,7 @@ INDEXES = [
     "create index backup_newest on backup (source, sequence)",
     "create index backup_told on backup (state) where state is not null",
 ]
+ORDER = f"create index backup_order on backup (sequence, created, id, source) where {OURS}"
 ADD_UP = [
     statement
     for name, value in TOTALS.items()
@@ -105,6 +107,7 @@ def _execute(database: peewee.SqliteDatabase, statement: str, values: Sequence[s
 MIGRATIONS: dict[int, Callable[[peewee.SqliteDatabase], object]] = {
     0: lambda database: database.create_tables(MODELS),
     1: lambda database: [_execute(database, statement) for statement in ADD_UP + INDEXES],
+    2: lambda database: _execute(database, ORDER),
 }
 
 
@@ -188,7 +191,7 @@ class Catalog:
         """Return every backup, oldest first."""
         # Straight from the cursor: peewee's wrapping of 30,000 rows takes longer than all else.
         with self._failing():
-            return list(map(Entry._make, self._sql(ENTRIES).fetchall()))
+            return list(map(partial(tuple.__new__, Entry), self._sql(ENTRIES).fetchall()))
 
     def backups(self, ids: Iterable[str]) -> dict[str, Backup]:
         """Return the named backups (without their `previous`)."""

@@ -11,15 +11,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 
-from msgspec import structs
-
-from anki_backup import durable, events, locks
-from anki_backup.catalog import Catalog, CatalogError, Entry, State, state_of, with_state
+from anki_backup import durable, events
+from anki_backup.catalog import Catalog, CatalogError, Entry, State, state_of
 from anki_backup.errors import DamageError, StorageError
-from anki_backup.model import ID_PATTERN, Backup, BackupManifest, Run, unseal
+from anki_backup.model import ID_PATTERN, Backup, BackupManifest, unseal
 from anki_backup.replay import Replay
 
 
@@ -46,7 +43,7 @@ class History:
             return []
         except OSError as error:
             raise DamageError(f"{self.root / 'backups'} can't be read: {error.strerror}") from error
-        return [name for name in names if ID_PATTERN.fullmatch(name)]
+        return list(filter(ID_PATTERN.fullmatch, names))
 
     def document(self, backup_id: str, name: str) -> bytes:
         """Return a manifest file of a backup."""
@@ -73,10 +70,6 @@ class History:
                 self.damaged[backup_id] = error.message
 
     # Reading
-
-    def view(self) -> View:
-        """Look at everything once, from the catalog as far as it goes."""
-        return View(self)
 
     def news(self, offset: int, number: int) -> list[events.Line]:
         """Return what the log holds after event `number`, which ended at byte `offset`.
@@ -120,10 +113,10 @@ class History:
         for backup in added:
             catalog.put_backup(backup)
         lines = self.news(catalog.mark("offset"), catalog.mark("n"))
-        if not _missed_nothing(added, lines):
+        if not missed_nothing(added, lines):
             lines = list(events.read(self.log))
         if lines:
-            self._store(catalog, lines, _states(catalog, lines))
+            self._store(catalog, lines, states_of(catalog, lines))
 
     def _store(self, catalog: Catalog, lines: Iterable[events.Line], before: dict[str, State]) -> None:
         replay = Replay(before)
@@ -164,113 +157,17 @@ class History:
         return count
 
 
-class View:
-    """One look at backups and runs; it stays as it is while writers go on."""
-
-    def __init__(self, history: History) -> None:
-        self._history = history
-        self._ids = set(history.ids())
-        try:
-            with closing(Catalog(history.catalog_path, write=False)) as catalog:
-                self._load(catalog)
-        except CatalogError:
-            self._load(None)
-
-    def _load(self, catalog: Catalog | None) -> None:
-        """Take all that the catalog knows, and the rest from the files; all from them without it."""
-        self._from_files: dict[str, Backup] = {}
-        self._catalog = catalog is not None
-        known = [entry for entry in catalog.entries() if entry.id in self._ids] if catalog else []
-        for manifest in self._history.manifests(sorted(self._ids.difference(entry.id for entry in known))):
-            self._from_files[manifest.id] = backup_of(manifest)
-        self.entries = sorted(known + [entry_of(backup) for backup in self._from_files.values()])
-        lines = self._history.news(catalog.mark("offset"), catalog.mark("n")) if catalog else []
-        if not catalog or not _missed_nothing(self._from_files.values(), lines):
-            lines = list(events.read(self._history.log))
-        self.findings = catalog.mark("findings") if catalog else 0
-        self._replay = Replay(_states(catalog, lines) if catalog else {})
-        for line in lines:
-            self._replay.apply(line)
-        if self._replay.findings is not None:
-            self.findings = self._replay.findings
-
-    def backups(self, wanted: list[Entry]) -> list[Backup]:
-        """Return these backups in their order, each with the one before it of its source."""
-        ids = [entry.id for entry in wanted]
-        found = self._from_catalog(ids) | self._from_files
-        unread = [name for name in ids if name not in found]
-        found |= {manifest.id: backup_of(manifest) for manifest in self._history.manifests(unread)}
-        previous = self._previous()
-        backups = []
-        for name in ids:
-            if name in found:
-                backup = structs.replace(found[name], previous=previous.get(name))
-                state = self._replay.states.get(name)
-                backups.append(with_state(backup, state) if state else backup)
-        return backups
-
-    def _from_catalog(self, ids: list[str]) -> dict[str, Backup]:
-        if self._catalog:
-            try:
-                with closing(Catalog(self._history.catalog_path, write=False)) as catalog:
-                    return catalog.backups(ids)
-            except CatalogError:
-                self._load(None)
-        return {}
-
-    def _previous(self) -> dict[str, str]:
-        newest: dict[str, str] = {}
-        previous = {}
-        for entry in self.entries:
-            if entry.source in newest:
-                previous[entry.id] = newest[entry.source]
-            newest[entry.source] = entry.id
-        return previous
-
-    def _runs_of_catalog(
-        self, source: str | None, since: datetime | None, limit: int | None
-    ) -> dict[int, tuple[str, str, Run | None]]:
-        if self._catalog:
-            try:
-                with closing(Catalog(self._history.catalog_path, write=False)) as catalog:
-                    ended = catalog.runs(source, since, limit)
-                    found: dict[int, tuple[str, str, Run | None]] = {
-                        number: (run.source, run.started_at.isoformat(), run) for number, run in ended if run
-                    }
-                    return found | {n: (name, at, None) for n, (name, at) in catalog.open_runs().items()}
-            except CatalogError:
-                self._load(None)
-        return {}
-
-    def runs(
-        self, source: str | None = None, since: datetime | None = None, limit: int | None = None
-    ) -> list[Run]:
-        """Return runs, newest first; one that was seen to begin only is `interrupted` unless it is alive."""
-        found = self._runs_of_catalog(source, since, limit)
-        found |= self._replay.runs
-        alive = locks.holder(self._history.root / "state" / "lock") is not None
-        newest = max(found, default=0)
-        runs = []
-        for number in sorted(found, reverse=True):
-            name, started_at, run = found[number]
-            if run is None and (number != newest or not alive):
-                run = Run(source=name, started_at=datetime.fromisoformat(started_at), outcome="interrupted")
-            if run and (source is None or name == source) and (since is None or run.started_at >= since):
-                runs.append(run)
-        return runs[:limit]
-
-
 def _follows(line: events.Line, number: int) -> bool:
     return line.number == number + 1
 
 
-def _missed_nothing(added: Iterable[Backup], lines: list[events.Line]) -> bool:
+def missed_nothing(added: Iterable[Backup], lines: list[events.Line]) -> bool:
     """Say whether these events tell of the making of each backup: then no earlier one speaks of it."""
     made = {line.event.get("backup") for line in lines if line.event and line.event["event"] == "run"}
     return all(backup.id in made for backup in added)
 
 
-def _states(catalog: Catalog, lines: list[events.Line]) -> dict[str, State]:
+def states_of(catalog: Catalog, lines: list[events.Line]) -> dict[str, State]:
     """Return what is known of the backups that these events speak of."""
     named = {str(line.event["backup"]) for line in lines if line.event and line.event.get("backup")}
     return {backup.id: state_of(backup) for backup in catalog.backups(named).values()}

@@ -19,6 +19,7 @@ from anki_backup.errors import DamageError
 from anki_backup.history import History
 from anki_backup.model import Backup, Run, load, typed
 from anki_backup.replay import BLANK, Replay
+from anki_backup.view import View
 
 Runs = dict[int, tuple[str, str, Run | None]]
 GOOD = ("created", "skipped")
@@ -103,7 +104,7 @@ def _by_catalog(history: History, catalog: Catalog, sources: set[str]) -> Overvi
 
 
 def _by_files(history: History, sources: set[str]) -> Overview:
-    view = history.view()
+    view = View(history)
     backups = [structs.replace(backup, previous=None) for backup in view.backups(view.entries)]
     totals = {name: sum(getattr(backup, name) for backup in backups) for name in SUMMED}
     runs: Runs = {

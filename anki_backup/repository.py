@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from anki_backup.model import (
     unseal,
 )
 from anki_backup.objects import ObjectStore
+from anki_backup.view import View
 
 PARTS = ("backups", "objects", "state", "cache")
 NAME = "repository.json"
@@ -104,21 +106,22 @@ class Repository:
         self, source: str | None = None, since: datetime | None = None, limit: int | None = None
     ) -> list[Backup]:
         """Return backups, newest first."""
-        view = self.history.view()
-        found = [
+        view = View(self.history)
+        found = (
             entry
             for entry in reversed(view.entries)
             if (source is None or entry.source == source)
             and (since is None or entry.created >= since.timestamp())
-        ]
-        return view.backups(found[:limit])
+        )
+        return view.backups(list(islice(found, limit)))
 
     def find(self, text: str, zone: tzinfo | None = None) -> Backup:
         """Return the backup that `text` names; NotFoundError, or DamageError if it can't be read."""
-        view = self.history.view()
+        view = View(self.history)
+        entries = view.entries
         if text in self.history.damaged:
             raise DamageError(self.history.damaged[text], hint="See what else is damaged: ankibak verify")
-        entry = lookup.resolve(text, view.entries, zone)
+        entry = lookup.resolve(text, entries, zone)
         found = view.backups([entry])
         if not found:
             raise DamageError(self.history.damaged[entry.id], hint="See what else is damaged: ankibak verify")
@@ -145,7 +148,7 @@ class Repository:
         self, source: str | None = None, since: datetime | None = None, limit: int | None = None
     ) -> list[Run]:
         """Return runs, newest first."""
-        return self.history.view().runs(source, since, limit)
+        return View(self.history).runs(source, since, limit)
 
     def restore_collection(self, backup_id: str, path: Path) -> None:
         """Make `path` the collection of a backup, byte for byte; its SHA-256 is compared."""
@@ -223,14 +226,13 @@ class Repository:
 
     def next_place(self, created_at: datetime, *, adopted: bool = False) -> tuple[str, int]:
         """Return the id and sequence number of a backup made at that second, or `adopted` as one of then."""
-        entries = self.history.view().entries
+        entries = View(self.history).entries
         sequence = max((entry.sequence for entry in entries), default=0) + 1
         if adopted:
             sequence = sequence_at(entries, int(created_at.timestamp()))
-        taken = set(os.listdir(self.root / "backups"))
         start = created_at.strftime("%Y-%m-%dT%H-%M-%SZ")
         name, count = start, 1
-        while name in taken:
+        while os.path.lexists(self.history.folder(name)):
             count += 1
             name = f"{start}-{count}"
         return name, sequence

@@ -12,6 +12,7 @@ import pytest
 import time_machine
 
 from anki_backup import cli, events, overview, safety
+from anki_backup.catalog import VERSION
 from anki_backup.config import load
 from anki_backup.overview import Overview
 from anki_backup.repository import Repository
@@ -210,22 +211,26 @@ def test_the_sums_are_those_of_all_backups_whatever_the_catalog_lacks(place: Pla
     assert place.repository.history.open_catalog().content() == before
 
 
-def test_a_catalog_of_the_version_before_is_taken_along(place: Place) -> None:
+@pytest.mark.parametrize("version", range(1, VERSION))
+def test_a_catalog_of_a_version_before_is_taken_along(place: Place, version: int) -> None:
     place.backup(2)
     path = place.repository.history.catalog_path
     with sqlite3.connect(path) as db:
-        for name in ("size_bytes", "stored_bytes"):
-            db.execute(f"drop trigger add_{name}")
-            db.execute(f"drop trigger drop_{name}")
-            db.execute("delete from mark where key = ?", [name])
-        db.execute("drop index backup_newest")
-        db.execute("drop index backup_told")
-        db.execute("pragma user_version = 1")
+        db.execute("drop index backup_order")
+        if version == 1:
+            for name in ("size_bytes", "stored_bytes"):
+                db.execute(f"drop trigger add_{name}")
+                db.execute(f"drop trigger drop_{name}")
+                db.execute("delete from mark where key = ?", [name])
+            db.execute("drop index backup_newest")
+            db.execute("drop index backup_told")
+        db.execute(f"pragma user_version = {version}")
     assert place.status().repository.logical_bytes == 4096
     place.backup(1)
     assert place.status().repository.logical_bytes == 8192
     with sqlite3.connect(path) as db:
-        assert db.execute("pragma user_version").fetchone() == (2,)
+        assert db.execute("pragma user_version").fetchone() == (VERSION,)
+        assert ("backup_order",) in db.execute("select name from sqlite_master").fetchall()
 
 
 def test_the_last_proof_is_told(place: Place) -> None:

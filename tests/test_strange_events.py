@@ -10,6 +10,7 @@ import pytest
 
 from anki_backup import events
 from anki_backup.repository import Repository
+from anki_backup.view import View
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -69,5 +70,5 @@ def test_numbers_that_no_program_can_hold_say_nothing(tmp_path):
         sealed = b'%s,"crc32":"%08x"}\n' % (body, zlib.crc32(body))
         log.write_bytes(b"".join(map(events.encode, lines)) + sealed)
         assert repository.rebuild_catalog() == 0
-    view = Repository.open(root).history.view()
+    view = View(Repository.open(root).history)
     assert (view.findings, view.runs()) == (0, [])

@@ -20,10 +20,10 @@ from anki_backup import events, overview, pictures
 from anki_backup.catalog import Entry
 from anki_backup.config import Config
 from anki_backup.errors import DamageError, NotFoundError
-from anki_backup.history import View
 from anki_backup.model import ID_PATTERN, Backup, BackupManifest, DeckStats, Run, file_name_text
 from anki_backup.pictures import Pictures
 from anki_backup.repository import Repository
+from anki_backup.view import View
 
 KEPT = 512
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class Desk:
         return value
 
     def view(self) -> View:
-        return self.remembered("view", self.repository.history.view)
+        return self.remembered("view", lambda: View(self.repository.history))
 
     # Backups
 

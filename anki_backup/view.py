@@ -1,0 +1,150 @@
+"""One look at backups and runs: from the catalog as far as it goes, from the files where it doesn't.
+
+A page or a command asks for a few of many thousand, so nothing is read before it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import closing
+from datetime import datetime
+from operator import attrgetter
+
+from msgspec import structs
+
+from anki_backup import events, locks
+from anki_backup.catalog import Catalog, CatalogError, Entry, with_state
+from anki_backup.history import History, backup_of, entry_of, missed_nothing, states_of
+from anki_backup.model import Backup, Run
+from anki_backup.replay import Replay
+
+
+class View:
+    """One look at backups and runs; writers may go on beside it."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        try:
+            with closing(Catalog(history.catalog_path, write=False)) as catalog:
+                self._load(catalog)
+        except CatalogError:
+            self._load(None)
+
+    def _load(self, catalog: Catalog | None) -> None:
+        """Take what happened since the catalog was written; all that ever did without it."""
+        self._entries: list[Entry] | None = None
+        self._from_files: dict[str, Backup] = {}
+        self._catalog = catalog is not None
+        self.findings = catalog.mark("findings") if catalog else 0
+        if catalog:
+            self._apply(catalog, self._history.news(catalog.mark("offset"), catalog.mark("n")))
+        else:
+            self._apply(None, list(events.read(self._history.log)))
+
+    def _apply(self, catalog: Catalog | None, lines: list[events.Line]) -> None:
+        self._lines = lines
+        self._replay = Replay(states_of(catalog, lines) if catalog else {})
+        for line in lines:
+            self._replay.apply(line)
+        if self._replay.findings is not None:
+            self.findings = self._replay.findings
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Every backup, oldest first."""
+        if self._entries is None:
+            if self._catalog:
+                try:
+                    with closing(Catalog(self._history.catalog_path, write=False)) as catalog:
+                        self._entries = self._joined(catalog)
+                except CatalogError:
+                    self._load(None)
+            if self._entries is None:
+                self._entries = self._joined(None)
+        return self._entries
+
+    def _joined(self, catalog: Catalog | None) -> list[Entry]:
+        """Return what the catalog knows and is there, and what is there without its knowledge."""
+        ids = set(self._history.ids())
+        known = catalog.entries() if catalog else []
+        unknown = ids.difference(map(attrgetter("id"), known))
+        if len(known) + len(unknown) != len(ids):
+            known = [entry for entry in known if entry.id in ids]
+        self._from_files = {
+            manifest.id: backup_of(manifest) for manifest in self._history.manifests(sorted(unknown))
+        }
+        if catalog and not missed_nothing(self._from_files.values(), self._lines):
+            self._apply(catalog, list(events.read(self._history.log)))
+        if not self._from_files:
+            return known
+        return sorted(known + [entry_of(backup) for backup in self._from_files.values()])
+
+    def backups(self, wanted: list[Entry]) -> list[Backup]:
+        """Return these backups in their order, each with the one before it of its source."""
+        ids = [entry.id for entry in wanted]
+        found = self._from_catalog(ids) | self._from_files
+        unread = [name for name in ids if name not in found]
+        found |= {manifest.id: backup_of(manifest) for manifest in self._history.manifests(unread)}
+        previous = self._previous(ids)
+        backups = []
+        for name in ids:
+            if name in found:
+                backup = structs.replace(found[name], previous=previous.get(name))
+                state = self._replay.states.get(name)
+                backups.append(with_state(backup, state) if state else backup)
+        return backups
+
+    def _from_catalog(self, ids: list[str]) -> dict[str, Backup]:
+        if self._catalog:
+            try:
+                with closing(Catalog(self._history.catalog_path, write=False)) as catalog:
+                    return catalog.backups(ids)
+            except CatalogError:
+                self._load(None)
+        return {}
+
+    def _previous(self, ids: Collection[str]) -> dict[str, str]:
+        """Return the backup before each of these, of its source: looks back only as far as that takes."""
+        left, previous = set(ids), dict[str, str]()
+        after: dict[str, str] = {}
+        for entry in reversed(self.entries):
+            if not left and not after:
+                break
+            if later := after.pop(entry.source, None):
+                previous[later] = entry.id
+            if entry.id in left:
+                left.discard(entry.id)
+                after[entry.source] = entry.id
+        return previous
+
+    def _runs_of_catalog(
+        self, source: str | None, since: datetime | None, limit: int | None
+    ) -> dict[int, tuple[str, str, Run | None]]:
+        if self._catalog:
+            try:
+                with closing(Catalog(self._history.catalog_path, write=False)) as catalog:
+                    ended = catalog.runs(source, since, limit)
+                    found: dict[int, tuple[str, str, Run | None]] = {
+                        number: (run.source, run.started_at.isoformat(), run) for number, run in ended if run
+                    }
+                    return found | {n: (name, at, None) for n, (name, at) in catalog.open_runs().items()}
+            except CatalogError:
+                self._load(None)
+        return {}
+
+    def runs(
+        self, source: str | None = None, since: datetime | None = None, limit: int | None = None
+    ) -> list[Run]:
+        """Return runs, newest first; one that was seen to begin only is `interrupted` unless it is alive."""
+        found = self._runs_of_catalog(source, since, limit)
+        found |= self._replay.runs
+        alive = locks.holder(self._history.root / "state" / "lock") is not None
+        newest = max(found, default=0)
+        runs = []
+        for number in sorted(found, reverse=True):
+            name, started_at, run = found[number]
+            if run is None and (number != newest or not alive):
+                run = Run(source=name, started_at=datetime.fromisoformat(started_at), outcome="interrupted")
+            if run and (source is None or name == source) and (since is None or run.started_at >= since):
+                runs.append(run)
+        return runs[:limit]
