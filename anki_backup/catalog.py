@@ -86,6 +86,9 @@ INDEXES = [
     "create index backup_newest on backup (source, sequence)",
     "create index backup_told on backup (state) where state is not null",
 ]
+# As peewee would write them, but once: a rebuild puts many thousand rows.
+PUT_BACKUP = "insert or replace into backup (id, source, sequence, created, document) values (?, ?, ?, ?, ?)"
+PUT_RUN = "insert or replace into run (n, source, document, started_at) values (?, ?, ?, ?)"
 ORDER = f"create index backup_order on backup (sequence, created, id, source) where {OURS}"
 ADD_UP = [
     statement
@@ -100,7 +103,7 @@ ADD_UP = [
 ]
 
 
-def _execute(database: peewee.SqliteDatabase, statement: str, values: Sequence[str] = ()) -> Any:
+def _execute(database: peewee.SqliteDatabase, statement: str, values: Sequence[Any] = ()) -> Any:
     return database.execute_sql(statement, values)  # type: ignore[no-untyped-call]
 
 
@@ -235,15 +238,10 @@ class Catalog:
 
     def put_backup(self, backup: Backup) -> None:
         """Add a backup; what events say of it comes after, by `put_state`."""
-        values = [getattr(backup, name) for name in FIELDS]
+        created, document = int(backup.created_at.timestamp()), dump([getattr(backup, n) for n in FIELDS])
         with self._failing():
-            _BackupRow.insert(
-                id=backup.id,
-                source=backup.source,
-                sequence=backup.sequence,
-                created=int(backup.created_at.timestamp()),
-                document=dump(values),
-            ).on_conflict_replace().execute()
+            row = (backup.id, backup.source, backup.sequence, created, document)
+            _execute(self._database, PUT_BACKUP, row)
 
     def drop_backup(self, backup_id: str) -> None:
         with self._failing():
@@ -259,9 +257,7 @@ class Catalog:
         """Add or replace a run; None while it has not ended."""
         document = dump(run) if run else None
         with self._failing():
-            _RunRow.insert(
-                n=number, source=source, started_at=started_at, document=document
-            ).on_conflict_replace().execute()
+            _execute(self._database, PUT_RUN, (number, source, document, started_at))
 
     def put_mark(self, key: str, value: int) -> None:
         with self._failing():
