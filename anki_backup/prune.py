@@ -80,9 +80,9 @@ def plan(repository: Repository, rules: Rules) -> Plan:
     """Return what pruning would do now; raises ClockError, DamageError or BusyError where it would refuse."""
     verdicts = _judged(repository, rules)
     goes = {verdict.backup for verdict in verdicts if not verdict.keep}
-    stays = _needs(repository, goes)
     freed = 0
     if goes:
+        stays = _needs(repository, goes)
         others = _needs(repository, set(repository.history.ids()) - goes)
         gone = (others.named | _media(repository, others.lists)) - stays.named
         gone -= _media(repository, stays.lists)
