@@ -217,7 +217,7 @@ class Gate:
         origin = headers.get("origin")
         # Browsers tell no origin where pages, as ours, ask them for no referrer.
         hidden = origin == "null" and site == "same-origin"
-        if not (origin is None or hidden or urlsplit(origin).netloc.lower() == headers["host"].lower()):
+        if not (origin is None or hidden or _host_of(origin) == headers["host"].lower()):
             raise Refused(403, "the request comes from another site")
         if not self.security.auth_enabled:
             raise Refused(403, "nothing can be changed here", hint="Set security.auth_enabled = true.")
@@ -276,6 +276,13 @@ class Gate:
             await self.fail(scope, again(b""), send)
             return
         await answer(send, status, refusal(error), headers)
+
+
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # a bracket that isn't closed
+        return ""
 
 
 def _is_address(text: str) -> bool:

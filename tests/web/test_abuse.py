@@ -118,6 +118,12 @@ def test_forty_slow_clients_keep_nobody_waiting(served: Served):
             connection.close()
 
 
+@pytest.mark.parametrize("path", ["/runs", "/login"])
+def test_an_origin_that_is_no_address_is_another_site(served: Served, path: str):
+    with served.client(None) as client:
+        assert client.post(path, headers={"Origin": "http://[::1"}).status_code == 403
+
+
 def descriptors(served: Served) -> int:
     return len(os.listdir(f"/proc/{served.process.pid}/fd"))
 
