@@ -36,7 +36,8 @@ async def read_body(headers: Mapping[str, str], receive: Receive) -> bytes:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            break
+            # What is there may read like a whole form, and mean something else.
+            raise Refused(400, "the request ended early")
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > BODY_LIMIT:

@@ -124,6 +124,19 @@ def test_an_origin_that_is_no_address_is_another_site(served: Served, path: str)
         assert client.post(path, headers={"Origin": "http://[::1"}).status_code == 403
 
 
+@pytest.mark.parametrize(("path", "form"), [("/api/v1/runs", ""), ("/api/v1/backups/latest/rollback", "a=b")])
+def test_a_request_that_ends_early_starts_nothing(served: Served, path: str, form: str):
+    with served.client() as client:
+        before = sorted((served.place / "repository" / "state").rglob("*"))
+        kind = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 99\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", served.port)) as connection:
+            connection.sendall((head(served, f"POST {path}") + kind + form).encode())
+        # Answered by the same loop, after it has heard that the other one is gone.
+        assert [client.get("/api/v1/status").status_code for _ in range(5)] == [200] * 5
+        time.sleep(0.3)
+    assert sorted((served.place / "repository" / "state").rglob("*")) == before
+
+
 def descriptors(served: Served) -> int:
     return len(os.listdir(f"/proc/{served.process.pid}/fd"))
 
