@@ -20,7 +20,7 @@ from typing import Any, Literal
 from msgspec import Struct, convert, to_builtins
 
 from anki_backup import durable
-from anki_backup.errors import AnkibakError, NotFoundError
+from anki_backup.errors import AnkibakError, NotFoundError, UsageError
 
 KEPT = 50
 PATTERN = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[0-9a-f]{8}", re.ASCII)
@@ -61,7 +61,9 @@ class Jobs:
         self.folder = root / "state" / "jobs"
 
     def start(self, words: Sequence[str], by: str, backup: str | None = None) -> Job:
-        """Start `ankibak WORDS` as a process of its own, and return at once."""
+        """Start `ankibak WORDS` as a process of its own, and return at once; UsageError for a NUL in them."""
+        if any("\0" in word for word in words):
+            raise UsageError("no command can take a NUL", hint="Write it without that character.")
         durable.make_directory(self.folder)
         self._sweep()
         started = datetime.now(UTC).replace(microsecond=0)

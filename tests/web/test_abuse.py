@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.web.conftest import Served
+from tests.web.conftest import Served, csrf
 
 REFUSED = set("400 403 404 405 408 411 413 414 421 422 431 501 505 closed".split())
 # Whoever never ends a request waits until somebody gives up; that harms nobody else.
@@ -135,6 +135,14 @@ def test_a_request_that_ends_early_starts_nothing(served: Served, path: str, for
         assert [client.get("/api/v1/status").status_code for _ in range(5)] == [200] * 5
         time.sleep(0.3)
     assert sorted((served.place / "repository" / "state").rglob("*")) == before
+
+
+def test_a_label_with_a_nul_is_a_mistake_of_who_asks(served: Served):
+    with served.browser() as client:
+        mark = csrf(client.get("/runs"))
+        form = {"csrf": mark, "label": "a\0b"}
+        answer = client.post("/backups/latest/pin", data=form, headers={"Accept": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "usage")
 
 
 def descriptors(served: Served) -> int:
