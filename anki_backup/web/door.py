@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
+import logging
 import os
 import signal
 import socket
 import stat
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import h11
 import uvicorn
 
-from anki_backup import signals
-from anki_backup.errors import ConfigError, UsageError
+from anki_backup import signals, terminal
+from anki_backup.errors import AnkibakError, ConfigError, UsageError
 from anki_backup.logins import Logins
 from anki_backup.settings import Security
-from anki_backup.web.forms import App, Receive, Scope, Send
+from anki_backup.web.forms import App, Message, Receive, Scope, Send
 
 UNIX = "unix:"
 FIRST_INHERITED = 3
@@ -124,12 +128,45 @@ class Counted:
         self.app, self.going, self.since = app, 0, time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_while_it_is_one(message: Message) -> None:
+            # What followed the headers was no HTTP: the client was told so, and the connection closed.
+            with contextlib.suppress(h11.LocalProtocolError):
+                await send(message)
+
         self.going += 1
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, send_while_it_is_one)
         finally:
             self.going -= 1
             self.since = time.monotonic()
+
+
+class Log(logging.Handler):
+    """What the server below us has to say, escaped: a bug in all its lines, an error of ours in one.
+
+    What clients do wrong is no news: whoever can reach us could fill the log with it.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None or isinstance(error, h11.LocalProtocolError):
+            return
+        if found := _ours(error):
+            lines = [f"an answer broke off: {found.message}"]
+        else:
+            lines = "".join(traceback.format_exception(error)).splitlines()
+        for line in lines:
+            terminal.write_error(terminal.escape(line))
+
+
+def _ours(error: BaseException | None) -> AnkibakError | None:
+    """Return the error of ours that another one was raised for, alone."""
+    while error is not None and not isinstance(error, AnkibakError):
+        if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        else:
+            error = error.__cause__
+    return error
 
 
 def serve(app: App, sockets: list[socket.socket], idle_s: float | None, ready: Callable[[], object]) -> None:
@@ -153,6 +190,9 @@ def serve(app: App, sockets: list[socket.socket], idle_s: float | None, ready: C
         timeout_graceful_shutdown=GRACE_S,
         h11_max_incomplete_event_size=HEADERS_LIMIT,
     )
+    for name in ("uvicorn.error", "asyncio"):
+        logging.getLogger(name).handlers = [Log()]
+        logging.getLogger(name).propagate = False
     server = uvicorn.Server(config)
     # The program's own listener would cut the ten seconds short.
     signal.set_wakeup_fd(-1)

@@ -145,6 +145,17 @@ def test_a_label_with_a_nul_is_a_mistake_of_who_asks(served: Served):
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "usage")
 
 
+def test_what_clients_do_wrong_is_no_news(serve):
+    """Whoever can reach the server could fill its log."""
+    served = serve()
+    broken = head(served, "POST /api/v1/runs") + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n"
+    upgrade = head(served, "GET /runs") + "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    for data in (b"nonsense\r\n\r\n", broken.encode(), upgrade.encode(), bytes(99)):
+        assert talk(served, data)[0] in REFUSED | {"200"}
+    assert served.end() == 143
+    assert served.process.stderr.read() == "ankibak: stopped by SIGTERM\n"
+
+
 def descriptors(served: Served) -> int:
     return len(os.listdir(f"/proc/{served.process.pid}/fd"))
 
