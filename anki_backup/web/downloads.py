@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,9 +105,13 @@ class Hall:
         if self.going >= MOST:
             raise Refused(429, f"{MOST} downloads go on already", hint="Try again in a minute.", wait_s=60)
         body = self._stream(Contents(repository, backup), word, formats.Options(deck=deck))
-        return Stream(body, headers=headers, media_type=TYPES[word])
+        # Once the answer has begun, all that can be told is that it breaks off.
+        first = await anext(body, b"")
+        return Stream(_resumed(first, body), headers=headers, media_type=TYPES[word])
 
-    async def _stream(self, contents: Contents, word: str, options: formats.Options) -> AsyncIterator[bytes]:
+    async def _stream(
+        self, contents: Contents, word: str, options: formats.Options
+    ) -> AsyncGenerator[bytes, None]:
         with self.place():
             sink = _Sink(asyncio.get_running_loop())
             loop = asyncio.get_running_loop()
@@ -122,6 +126,14 @@ class Hall:
                 sink.stop()
                 with contextlib.suppress(BaseException):
                     await asyncio.shield(writing)
+
+
+async def _resumed(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    """Yield what was taken out already, then the rest."""
+    async with contextlib.aclosing(rest):
+        yield first
+        async for block in rest:
+            yield block
 
 
 class Gone(Exception):

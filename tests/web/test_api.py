@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from anki_backup import runs
+from anki_backup.gather import Options
 from anki_backup.model import ID_PATTERN
+from anki_backup.sources.profile import Profile
+from tests.made_collections import sql
 from tests.web.conftest import Served
 
 
@@ -78,6 +82,18 @@ def test_runs_are_those_of_runs_json(served: Served, run_ankibak):
     with served.client() as client:
         found = client.get("/api/v1/runs", params={"limit": 20}).json()
     assert found == typed(run_ankibak, served, "runs", "--limit", "20")
+
+
+def test_a_deck_without_cards_is_told_as_such(serve):
+    served = serve()
+    path = served.place / "profile" / "collection.anki2"
+    deck = "DELETE FROM cards WHERE did = (SELECT id FROM decks WHERE name = 'Chess endings')"
+    sql(path, deck, "UPDATE col SET mod = mod + 1")
+    assert runs.back_up(served.repository, Profile("desktop", path), Options(threads=1)).backup
+    with served.client() as client:
+        asked = {"format": "apkg", "deck": "Chess endings"}
+        answer = client.get("/backups/latest/download", params=asked)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
 def test_a_download_has_the_bytes_that_the_manifest_names(served: Served):
