@@ -53,13 +53,15 @@ class Desk:
         return tuple(_look(self.root / place) for place in places)
 
     def remembered(self, key: Any, make: Callable[[], T]) -> T:
-        """Return what `make` gave since the repository last changed, or gives now."""
+        """Return what `make` gave since the repository last changed, or gives now; the newest are kept."""
         state = self.state()
         if state != self._state:
             self._known.clear()
             self._state = state
         if key not in self._known:
             self._known[key] = make()
+            while len(self._known) > KEPT:
+                del self._known[next(iter(self._known))]
         value: T = self._known[key]
         return value
 
@@ -169,8 +171,7 @@ class Desk:
 
     def runs(self, source: str | None = None, since: datetime | None = None, limit: int = 50) -> list[Run]:
         """Return runs, newest first."""
-        key = ("runs", source, since and since.replace(minute=0, second=0, microsecond=0), limit)
-        return self.remembered(key, lambda: self.view().runs(source, since, limit))
+        return self.remembered(("runs", source, since, limit), lambda: self.view().runs(source, since, limit))
 
     def rollbacks(self) -> list[dict[str, Any]]:
         """Return the rollbacks that the event log holds, oldest first."""

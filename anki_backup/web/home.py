@@ -129,7 +129,8 @@ def runs_strip(desk: Desk, source: str | None) -> tuple[Markup, Counter[str]]:
     zone = desk.zone
     today = now().astimezone(zone).date()
     days = [today - timedelta(days=DAYS - 1 - number) for number in range(DAYS)]
-    since = now() - timedelta(days=DAYS + 1)
+    # To the hour, so that it is remembered.
+    since = now().replace(minute=0, second=0, microsecond=0) - timedelta(days=DAYS + 1)
     found: dict[tuple[int, int], str] = {}
     counts: Counter[str] = Counter()
     for run in desk.runs(source, since, DAYS * 24 * 4):

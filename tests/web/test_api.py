@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,16 @@ def test_runs_are_those_of_runs_json(served: Served, run_ankibak):
     with served.client() as client:
         found = client.get("/api/v1/runs", params={"limit": 20}).json()
     assert found == typed(run_ankibak, served, "runs", "--limit", "20")
+
+
+def test_runs_since_a_time_are_those_since_then(served: Served):
+    with served.client() as client:
+        first = client.get("/api/v1/runs?limit=9").json()["results"][-1]["started_at"]
+        at = datetime.fromisoformat(first)
+        for earlier, found in ((timedelta(seconds=1), True), (-timedelta(seconds=1), False)):
+            params = {"since": (at - earlier).isoformat(), "limit": 500}
+            told = client.get("/api/v1/runs", params=params).json()["results"]
+            assert (first in [run["started_at"] for run in told]) is found
 
 
 def test_a_deck_without_cards_is_told_as_such(serve):
