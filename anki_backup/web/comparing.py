@@ -30,8 +30,12 @@ class Comparing:
 
     async def between(self, old: Backup, new: Backup) -> Comparison:
         """Return what changed, with items unless there are too many."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, self._between, old, new)
+
+    def _between(self, old: Backup, new: Backup) -> Comparison:
+        # In the one thread, where no other pair can come between.
         self._known = {old.id: old, new.id: new}
-        return await asyncio.get_running_loop().run_in_executor(self.thread, self._kept, old.id, new.id)
+        return self._kept(old.id, new.id)
 
     def _compare(self, old: str, new: str) -> Comparison:
         before, after = self._known[old], self._known[new]

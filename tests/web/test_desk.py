@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 from anki_backup import config
+from anki_backup.web.comparing import Comparing
 from anki_backup.web.desk import KEPT, Desk
 from tests.web.conftest import Served
+
+
+def test_two_who_compare_at_once_get_each_their_own(served: Served):
+    ids = [backup.id for backup in served.repository.backups()]
+    comparing = Comparing(served.repository)
+    wait = threading.Event()
+    comparing.thread.submit(wait.wait)
+
+    async def both():
+        pairs = [served.repository.backups()[at : at + 2] for at in (0, 2)]
+        asked = [asyncio.create_task(comparing.between(*pair)) for pair in pairs]
+        await asyncio.sleep(0)
+        wait.set()
+        return [(found.old, found.new) for found in await asyncio.gather(*asked)]
+
+    assert asyncio.run(both()) == [tuple(ids[:2]), tuple(ids[2:4])]
 
 
 def test_what_was_asked_for_is_not_remembered_without_bounds(served: Served):
