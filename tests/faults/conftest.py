@@ -14,7 +14,9 @@ import pytest
 
 from tests.faults import tracing
 from tests.faults.inspect_repository import Broken, Expected, backups, check, digests, exported, inspect
-from tests.faults.program import Answer, Program, Warm, command, environment, prepare
+from tests.faults.program import Program, Warm, command, environment, outcome, prepare
+from tests.faults.pruning import Pruned
+from tests.faults.sides import RolledBack
 from tests.faults.trial import Outcome, Trial, copy
 
 SOURCE = "profile/User 1"
@@ -63,11 +65,6 @@ class State:
             return Outcome(0, "")
 
         return step
-
-
-def outcome(answer: Answer) -> Outcome:
-    """Return an answer as a trial's steps give it."""
-    return Outcome(answer.code, answer.stdout + answer.stderr)
 
 
 @pytest.fixture(scope="session")
@@ -127,6 +124,23 @@ def several(tmp_path_factory: pytest.TempPathFactory, changed: State, program: W
         study(base / SOURCE, f"later {step}")
     assert len(backups(program, base)) == 5
     return base
+
+
+@pytest.fixture(scope="session")
+def pruned(tmp_path_factory: pytest.TempPathFactory, program: Warm, surroundings: dict[str, str]) -> Pruned:
+    """A repository of which most is to go."""
+    return Pruned(tmp_path_factory.mktemp("pruned"), program, surroundings)
+
+
+@pytest.fixture(scope="session")
+def rolled_back(tmp_path_factory: pytest.TempPathFactory, changed: State, program: Warm) -> RolledBack:
+    """A profile that was backed up twice and changed since, media of every fate among it."""
+    base = copy(changed.base, tmp_path_factory.mktemp("rollback") / "state")
+    media = base / SOURCE / "collection.media"
+    (media / "noise.jpg").unlink()
+    (media / "text.svg").write_bytes(b"<svg>changed</svg>")
+    target = backups(program, base)[-1]["id"]
+    return RolledBack(base, SOURCE, program, target, changed.environment)
 
 
 def backed_up(program: Program, base: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tests import warm
+from tests.faults.trial import Outcome
 
 HOME_FOLDERS = {
     "HOME": "",
@@ -32,6 +33,11 @@ class Answer:
     code: int
     stdout: str
     stderr: str
+
+
+def outcome(answer: Answer) -> Outcome:
+    """Return an answer as a trial's steps give it."""
+    return Outcome(answer.code, answer.stdout + answer.stderr)
 
 
 class Program(Protocol):

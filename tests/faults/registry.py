@@ -21,9 +21,9 @@ READING = {
 # Word -> the file with its scenario.
 WRITING = {
     "run": "test_crash_run.py",
-    "rollback": "test_crash_rollback.py",
+    "rollback": "sides.py",
     "import": "test_crash_import.py",
-    "prune": "test_crash_prune.py",
+    "prune": "pruning.py",
     **dict.fromkeys(
         "pin unpin acknowledge catalog verify passwd token init restore-notes".split(), "test_crash_small.py"
     ),

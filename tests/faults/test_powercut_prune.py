@@ -6,14 +6,16 @@ import pytest
 
 from tests.faults.conftest import FULL
 from tests.faults.powercut import Campaign, summary
-from tests.faults.program import Warm
-from tests.faults.test_crash_prune import Pruned
+from tests.faults.program import Program
+from tests.faults.pruning import Pruned
 
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("traced")]
 
 
 @pytest.fixture(scope="module")
-def pruned(tmp_path_factory: pytest.TempPathFactory, program: Warm, surroundings: dict[str, str]) -> Pruned:
+def pruned(
+    tmp_path_factory: pytest.TempPathFactory, program: Program, surroundings: dict[str, str]
+) -> Pruned:
     """A small one: each name that goes doubles what a cut may leave."""
     return Pruned(tmp_path_factory.mktemp("pruned"), program, surroundings, backups=7)
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.faults.conftest import FULL
 from tests.faults.powercut import Campaign, summary
-from tests.faults.test_crash_rollback import state
-from tests.faults.trial import Trial
-
-__all__ = ["state"]
+from tests.faults.sides import RolledBack
 
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("traced")]
 
 
 @pytest.mark.parametrize("fs", ["posix", "ext4"])
-def test_a_power_cut_during_a_rollback_leaves_one_state_of_both(fs: str, state: tuple[Path, Trial]) -> None:
+def test_a_power_cut_during_a_rollback_leaves_one_state_of_both(fs: str, rolled_back: RolledBack) -> None:
     """After the next command there is one of them, whole; after exit 0 it is the new one."""
-    base, trial = state
-    campaign = Campaign(base, trial, fs, max_states=0 if FULL else 14, same_place=True)
+    campaign = Campaign(
+        rolled_back.base, rolled_back.trial(), fs, max_states=0 if FULL else 14, same_place=True
+    )
     results = campaign.run()
     bad = [str(result) for result in results if result.why]
     assert not bad, "\n".join([*bad, summary(results, campaign.distinct)[1]])
