@@ -116,12 +116,7 @@ class Campaign:
         return sample(fit, self.max_points, seed=self.seed)
 
     def _traced(self, state: Path, inject: str | None = None) -> tuple[Outcome, str]:
-        log = state.with_name(state.name + ".log")
-        words = tracing.arguments(log, self.groups) + (["-e", f"inject={inject}"] if inject else [])
-        outcome = self.trial.run([*words, "--", *self.trial.argv(self.trial.command, state)], state, {})
-        text = log.read_text(errors="replace") if log.exists() else ""
-        log.unlink(missing_ok=True)
-        return outcome, text
+        return tracing.traced(self.trial, state, self.groups, state.with_name(state.name + ".log"), inject)
 
     def _record(self, state: Path) -> tuple[list[Point], Outcome]:
         """Run without a fault in a new copy at `state`; return the points, and how the run ended."""

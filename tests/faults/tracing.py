@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.faults.trial import Outcome, Trial
+
 _NAMES = {
     "data": "write pwrite64 writev pwritev pwritev2 copy_file_range sendfile splice fallocate "
     "ftruncate truncate ioctl",
@@ -152,3 +154,14 @@ def arguments(log: Path, groups: Sequence[str]) -> list[str]:
     """
     names = ",".join(f"?{name}" for group in groups for name in GROUPS[group])
     return ["strace", "-f", "-y", "-s", "0", "-o", str(log), "-e", "signal=none", "-e", f"trace={names}"]
+
+
+def traced(
+    trial: Trial, state: Path, groups: list[str], log: Path, inject: str | None = None
+) -> tuple[Outcome, str]:
+    """Run a trial's command under strace in `state`; return how it ended, and what strace wrote."""
+    words = arguments(log, groups) + (["-e", f"inject={inject}"] if inject else [])
+    outcome = trial.run([*words, "--", *trial.argv(trial.command, state)], state, {})
+    text = log.read_text(errors="replace") if log.exists() else ""
+    log.unlink(missing_ok=True)
+    return outcome, text
