@@ -173,9 +173,16 @@ def cooldown(repository: Repository, wish: Wish, least: timedelta, now: datetime
     last = repository.last_rollback(wish.target.source)
     if last and wish.pushed and not last.get("pushed") and last["to"] == wish.target.id:
         return timedelta()
-    passed = now - datetime.fromisoformat(last["at"]) if last else least
-    # A clock that was set back must not lock anybody out.
-    return min(max(least - passed, timedelta()), least)
+    return wait_after(datetime.fromisoformat(last["at"]), least, now) if last else timedelta()
+
+
+def wait_after(last: datetime, least: timedelta, now: datetime) -> timedelta:
+    """Return what is left of a cooldown that began at `last`.
+
+    Nothing where that is yet to come: a clock that was set back would begin it anew
+    at each question, and lock everybody out for as long as it is behind.
+    """
+    return timedelta() if now < last else max(least - (now - last), timedelta())
 
 
 def undoing(repository: Repository, source: str | None) -> Backup:

@@ -16,7 +16,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
-from anki_backup import events, overview, pictures
+from anki_backup import events, overview, pictures, rollback
 from anki_backup.catalog import Entry
 from anki_backup.config import Config
 from anki_backup.errors import DamageError, NotFoundError
@@ -206,8 +206,10 @@ class Desk:
             for event in events.newest(self.repository.history.log)
             if event["event"] == "rollback" and event.get("source") == source and not event.get("undo")
         ]
-        left = self.config.security.rollback_cooldown - (now - max(newest)) if newest else timedelta()
-        return max(0, ceil(left / timedelta(seconds=1)))
+        if not newest:
+            return 0
+        left = rollback.wait_after(newest[-1], self.config.security.rollback_cooldown, now)
+        return ceil(left / timedelta(seconds=1))
 
 
 def _look(path: Path) -> tuple[int, int, int]:
