@@ -16,6 +16,7 @@ it, not because five seconds are over. Needs root, and a loop device for each of
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -40,6 +41,7 @@ from tests.faults.trial import CampaignError, Empty, Outcome, Trial, copy, keep,
 SIZES = {"ext4": 64 << 20, "xfs": 300 << 20}
 # Two copies of one XFS have one UUID.
 OPTIONS = {"ext4": "loop,commit=600", "xfs": "loop,nouuid"}
+BUSY_TRIES = 100
 END = Point("after the end", 1, "", -1)
 # Whoever mounts may be killed himself, so another process cleans up, when its input ends.
 GUARD = """\
@@ -98,7 +100,17 @@ def mounted(fs: str, image: Path, place: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        told("umount", place)
+        unmount(place)
+
+
+def unmount(place: Path) -> None:
+    """Unmount; a reader of ours that nobody has collected yet may still have a file open."""
+    for _ in range(BUSY_TRIES):
+        gc.collect()
+        with suppress(CampaignError):
+            return told("umount", place)
+        time.sleep(0.1)
+    told("umount", place)
 
 
 @dataclass
