@@ -107,5 +107,5 @@ endef
 
 .venv/tools: .venv/ready
 	@$(apt)
-	need strace:strace zstd:zstd sqlite3:sqlite3 git:git promtool:prometheus mkfs.xfs:xfsprogs chromium:chromium man:man-db bwrap:bubblewrap systemd-analyze:systemd
+	need strace:strace zstd:zstd sqlite3:sqlite3 git:git promtool:prometheus mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs chromium:chromium man:man-db bwrap:bubblewrap systemd-analyze:systemd faketime:faketime
 	touch $@

@@ -40,10 +40,14 @@ class Done(NamedTuple):
 
 
 class Warm:
-    """Some servers, each begun when all others are busy; threads may share it."""
+    """Some servers, each begun when all others are busy; threads may share it.
 
-    def __init__(self, most: int = 2) -> None:
+    `begun_with` is what a process has to be given at its start, a library to preload, say.
+    """
+
+    def __init__(self, most: int = 2, begun_with: Mapping[str, str] | None = None) -> None:
         self._most = most
+        self._begun_with = dict(begun_with or {})
         self._all: list[subprocess.Popen[str]] = []
         self._idle: queue.SimpleQueue[subprocess.Popen[str]] = queue.SimpleQueue()
 
@@ -77,7 +81,7 @@ class Warm:
         server = subprocess.Popen(
             [sys.executable, "-m", "tests.warm"],
             cwd=ROOT,
-            env=outer | {"PYTHONPATH": str(ROOT)},
+            env=outer | {"PYTHONPATH": str(ROOT)} | self._begun_with,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -94,11 +94,11 @@ def fresh(directory: Path, *words: str) -> Answer:
 class Warm:
     """The program, warm, as `Program` wants it, with an environment that is always the same."""
 
-    def __init__(self, extra: Mapping[str, str]) -> None:
-        """Let `extra` stand over an environment without settings of ours."""
+    def __init__(self, extra: Mapping[str, str], begun_with: Mapping[str, str] | None = None) -> None:
+        """Let `extra` stand over an environment without settings of ours; `begun_with`: see `tests.warm`."""
         outer = {name: value for name, value in os.environ.items() if not name.startswith("ANKIBAK_")}
         self._environment = {**outer, **extra}
-        self._warm = warm.Warm()
+        self._warm = warm.Warm(begun_with=begun_with)
 
     def __call__(self, directory: Path, *words: str) -> Answer:
         """Run one command."""
