@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -69,8 +70,5 @@ def test_whatever_the_clock_says_nothing_is_lost(
     seed: int, first: State, clock: Clock, clocked: Warm
 ) -> None:
     """Commands and leaps, one after the other, each life beside its model."""
-    base = copy(first.base, (scratch() or first.base.parent) / f"clock-{first.base.parent.name}-{seed}")
-    try:
-        Life(seed, base, clock, clocked).live(STEPS)
-    finally:
-        shutil.rmtree(base)
+    with tempfile.TemporaryDirectory(prefix="clock.", dir=scratch()) as folder:
+        Life(seed, copy(first.base, Path(folder, "state")), clock, clocked).live(STEPS)
