@@ -19,7 +19,6 @@ import json
 import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from anki_backup.repository import Repository
 from tests.faults.clock_model import POLICIES, ZONE, Made, must_not_be_gone
@@ -50,7 +49,7 @@ CODES = {
     "status": (0, 1),
     "rollback": (0, 5, 75),
 }
-READING = [["list"], ["runs"], ["verify"], ["show", "latest"], ["diff"], ["find", "question"]]
+READING = [["runs"], ["verify"], ["show", "latest"], ["diff"], ["find", "question"]]
 
 
 class Wrong(AssertionError):
@@ -96,7 +95,10 @@ class Life:
             self.run()
         elif kind == "look":
             self.type(*self.drawn.choice(READING))
-            self.listed()
+            listed = json.loads(self.type("list", "--all", "--json").stdout)["backups"]
+            ids = [backup["id"] for backup in listed]
+            self.hold(ids == list(self.made)[::-1], f"listed: {ids}")
+            self.hold(not self.listed(), "reading made a backup")
         else:
             getattr(self, kind)()
 
@@ -222,22 +224,20 @@ class Life:
         return answer
 
     def listed(self, bytes_now: str = "") -> list[str]:
-        """Bring the model up to what `list` shows; return what is new. Order and ids must be right."""
-        answer = self.program(self.base, "list", "--all", "--json")
-        self.hold(answer.code == 0, answer.stderr)
-        found: list[dict[str, Any]] = json.loads(answer.stdout)["backups"]
-        ids = [backup["id"] for backup in found]
-        places = [backup["sequence"] for backup in found]
+        """Bring the model up to what is there; return what is new. Order and ids must be right."""
+        found = Repository.open(self.base / "repository").backups()
+        ids = [backup.id for backup in found]
+        places = [backup.sequence for backup in found]
         self.hold(len(set(ids)) == len(ids), f"an id stands twice: {ids}")
         self.hold(places == sorted(set(places), reverse=True), f"not in order: {places}")
         new = [name for name in ids if name not in self.made]
         self.hold(not new or ids[: len(new)] == new, f"what is new is not the newest: {ids}")
         self.made = {name: self.made[name] for name in reversed(ids) if name in self.made}
         for backup in reversed(found):
-            if backup["id"] in new:
-                self.hold(backup["collection_sha256"] == bytes_now, f"{backup['id']} is something else")
-                at = datetime.fromisoformat(backup["created_at"])
-                self.made[backup["id"]] = Made(bytes_now, at, self.honest and self.now.steady)
+            if backup.id in new:
+                self.hold(backup.collection_sha256 == bytes_now, f"{backup.id} is something else")
+                honest = self.honest and self.now.steady
+                self.made[backup.id] = Made(bytes_now, backup.created_at, honest)
         return new
 
     def judged(self, before: dict[str, Made]) -> None:
