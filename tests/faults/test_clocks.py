@@ -49,17 +49,17 @@ def test_the_model_lets_a_wrong_time_cost_one_place_and_no_more():
     assert must_not_be_gone(within, backups(ahead, "ahead"), None, {"0", "1"})
 
 
-@pytest.fixture(scope="module")
-def clock(tmp_path_factory: pytest.TempPathFactory) -> Clock:
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
     """A clock for the program alone; skips, with the reason, where there is none."""
     if clocks.library() is None:
         pytest.skip("faketime is not installed, so the program's clock can't be set")
-    return Clock(tmp_path_factory.mktemp("clock"))
+    return Clock(tmp_path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def clocked(clock: Clock, surroundings: dict[str, str]) -> Iterator[Warm]:
-    """The program, warm, under that clock, in Berlin."""
+    """The program, warm, under that clock, in Berlin; begun anew, as its looks are counted from there on."""
     warm = Warm({**surroundings, **clock.environment(), "TZ": "Europe/Berlin"}, clock.begun_with())
     yield warm
     warm.close()
