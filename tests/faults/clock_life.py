@@ -42,8 +42,8 @@ MOMENTS = [
     datetime(2200, 2, 28, 22, 59, 59, tzinfo=UTC),
 ]
 LEAPS = [HOUR, 5 * HOUR, DAY, 30 * DAY, 400 * DAY, 3650 * DAY]
-# A run looks at the clock some ten thousand times: a minute at each look is weeks.
-MANNERS: list[str | int] = ["runs", "runs", "stands", 2, -2, 60]
+# A run looks at the clock about thirty times: an hour at each look is a day.
+MANNERS: list[str | int] = ["runs", "runs", "stands", 2, -2, 3600]
 CODES = {
     "run": (0, 3),
     "prune": (0, 7),

@@ -95,6 +95,9 @@ class Clock:
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_FMT": "%s",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            # By default waits are mended for an old C library: with this one, threads then
+            # wait for each other in vain.
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
         }
 
 
