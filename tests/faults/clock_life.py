@@ -48,6 +48,7 @@ CODES = {
     "run": (0, 3),
     "prune": (0, 7),
     "status": (0, 1),
+    "diff": (0, 5),
     "rollback": (0, 5, 75),
 }
 READING = [["runs"], ["verify"], ["show", "latest"], ["diff"], ["find", "question"]]
