@@ -193,7 +193,7 @@ def test_nothing_is_left_in_the_temporary_folder_even_when_it_is_stopped(place, 
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
     for number in (None, signal.SIGTERM):
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
-            while number and process.poll() is None and not list(folder.iterdir()):
+            while number and process.poll() is None and not list(folder.glob("ankibak-*/*")):
                 time.sleep(0.001)
             if number:
                 process.send_signal(number)
