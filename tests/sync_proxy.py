@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import zstandard
 
+# Where the library says how long a message is before zstd.
+SIZE = "anki-original-size"
 PER_HOP = {"connection", "content-length", "transfer-encoding", "host"}
 # What changes an account; the other three do if there is anything in them.
 UPLOADS = {"/sync/upload", "/msync/uploadChanges"}
@@ -42,6 +44,33 @@ class Fault(NamedTuple):
     stall_s: float = 0
 
 
+class Answer(NamedTuple):
+    """An answer on its way down; `length` is what is said of its body, and `cut_after` ends it early."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    length: int | None = None
+    cut_after: int | None = None
+
+    @property
+    def message(self) -> bytes | None:
+        """What the library would make of it, as far as it can be unpacked; None if it is no message."""
+        if self.status >= 300 or not any(name.lower() == SIZE for name, _ in self.headers):
+            return None
+        unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+        try:
+            return unpacker.decompress(self.body[: self.cut_after])
+        except zstandard.ZstdError:
+            return None
+
+    def of(self, message: bytes) -> Answer:
+        """Return it with another message, about whose length nothing lies."""
+        headers = [(name, value) for name, value in self.headers if name.lower() != SIZE]
+        size = (SIZE, str(len(message)))
+        return self._replace(headers=[*headers, size], body=zstandard.compress(message))
+
+
 class SyncProxy:
     """Listens on a free port of loopback and passes everything on to `upstream`."""
 
@@ -49,10 +78,14 @@ class SyncProxy:
         self.upstream = urlsplit(upstream)
         self.seen: list[Request] = []
         self.fault: Callable[[str], Fault | None] = lambda path: None
+        # What becomes of an answer of the real server before it goes down.
+        self.spoil: Callable[[str, Answer], Answer] = lambda path, answer: answer
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Headers and body are two writes: the second would wait until the first is acknowledged.
+            disable_nagle_algorithm = True
 
             def do_POST(self) -> None:
                 proxy._pass(self)
@@ -106,19 +139,21 @@ class SyncProxy:
         if fault and fault.cut_before:
             return self._cut(handler)
         if fault and fault.status:
-            status, headers, data = fault.status, list(fault.headers), fault.body
+            answer = Answer(fault.status, list(fault.headers), fault.body)
         else:
-            status, headers, data = self._ask(handler, body)
+            answer = self.spoil(handler.path, Answer(*self._ask(handler, body)))
+        if fault and fault.cut_after is not None:
+            answer = answer._replace(cut_after=fault.cut_after)
+        status, headers, data, length, cut_after = answer
         self.seen.append(Request(handler.path, len(body), len(data), status, _said(body)))
         handler.send_response(status)
         for name, value in headers:
             handler.send_header(name, value)
-        handler.send_header("content-length", str(len(data)))
+        handler.send_header("content-length", str(len(data) if length is None else length))
         handler.end_headers()
-        if fault and fault.cut_after is not None:
-            handler.wfile.write(data[: fault.cut_after])
+        handler.wfile.write(data[:cut_after])
+        if cut_after is not None or length is not None:
             return self._cut(handler)
-        handler.wfile.write(data)
         return None
 
     def _ask(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
