@@ -28,7 +28,18 @@ class Answer(NamedTuple):
 
 
 LATER = "Nothing is lost: the next run tries again."
+NONSENSE = Answer("server_refused", "gave an answer that the library can't use", LATER)
+# How the library speaks of what it can't read: JSON, a zip, a file with an impossible name, a panic.
+UNREADABLE = (
+    "jsonerror",
+    "invalid zip",
+    "invalid checksum",
+    "malformed zip",
+    "failed to write",
+    "any { .. }",
+)
 TABLE: list[tuple[str, Answer]] = [
+    *((part, NONSENSE) for part in (*UNREADABLE, "backenderror")),
     (
         "clock is not set to the correct time",
         Answer(
@@ -139,10 +150,7 @@ TABLE: list[tuple[str, Answer]] = [
             "Set the endpoint of the source to the address that it names.",
         ),
     ),
-    (
-        "httperror",
-        Answer("server_refused", "gave an answer that the library can't use", LATER),
-    ),
+    ("httperror", NONSENSE),
     (
         "invalid sync server",
         Answer("bad_endpoint", "is no address of a sync server", "Correct the endpoint of the source."),
@@ -218,7 +226,7 @@ def refusal(said: str, server: str, source: str, *, login: bool = False) -> Refu
         return Refusal(REFUSED, server, source)
     if "already open" in text:
         return Refusal(BUSY, server, source)
-    if "malformed" in text or "notadatabase" in text:
+    if text.startswith("corrupt: ") or "dberror" in text or "notadatabase" in text:
         return Refusal(DAMAGED, server, source)
     if "too large" in text or "exceeds" in text:
         return Refusal(TOO_LARGE, server, source)

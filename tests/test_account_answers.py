@@ -258,6 +258,13 @@ def test_an_account_that_was_emptied_and_refilled_with_fewer_media(home, phone, 
         ("Please upgrade to the latest Anki version.", "server_message"),
         ("Unable to sync - your clock is not set to the correct time.", "clock"),
         ('DbError { info: "database disk image is malformed" }', "damaged_download"),
+        (
+            "corrupt: *** in database main *** Tree 7 page 3: btreeInitPage() returns error",
+            "damaged_download",
+        ),
+        ('JsonError { info: "invalid type: integer `429`, expected a string" }', "server_refused"),
+        ("invalid Zip archive: Could not find EOCD", "server_refused"),
+        ("Failed to write '/m/.tmp': Is a directory (os error 21)", "server_refused"),
     ],
 )
 def test_what_the_library_says_has_a_word(said, word):
