@@ -147,7 +147,18 @@ class Device:
                     self.rolled_back = self._state() == self._mirror.known.revision
             raise refused from error
         self.media_usn, self.message = answer.server_media_usn, answer.server_message
-        return self._state()
+        return self._counted_on()
+
+    def _counted_on(self) -> SourceRevision:
+        """Return where the mirror stands; Unfaithful if the server counts from further back than before.
+
+        It was asked for what came after a number that it had not come to: because it
+        was put back to an older state, or because it told a wrong number once.
+        """
+        now, before = self._state(), self._mirror.known.revision
+        if before and before.scm == now.scm and now.usn < before.usn:
+            raise Unfaithful
+        return now
 
     def has_news(self) -> bool:
         """Ask whether the collection would be synced, and sync nothing; nothing is said of media."""
