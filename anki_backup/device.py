@@ -182,10 +182,16 @@ class Device:
         self._auth.endpoint = endpoint
 
     def sync_media(self, tell: Callable[[], object]) -> None:
-        """Fetch new media, and call `tell` meanwhile; the caller saw to it that there is nothing to send."""
+        """Fetch new media, and call `tell` meanwhile; the caller saw to it that there is nothing to send.
+
+        Nor can there be anything later: a file under a name that Anki would not give it is
+        renamed, which the library would have the account do, too.
+        """
         from anki.errors import BackendError
 
         try:
+            self._backend.trash_media_files([])  # none; but now there is a list
+            self._mirror.let_nothing_be_sent()
             self._backend.sync_media(self._auth)
             while self._backend.media_sync_status().active:
                 tell()

@@ -13,7 +13,8 @@ import os
 import shutil
 import sqlite3
 import stat
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,9 @@ from anki_backup.model import SourceRevision, seal, unseal
 State = tuple[int, int, int, int]
 SIDES = ("-wal", "-journal", "-shm")
 BLOCK = 1 << 20
+# `insert or replace` is the only way in which the library marks a file.
+NEVER_SENT = """create trigger if not exists never_sent after insert on media when new.dirty != 0
+begin update media set dirty = 0 where fname = new.fname; end"""
 
 
 class Known(Struct, frozen=True, kw_only=True):
@@ -192,6 +196,29 @@ class Mirror:
             return _Listed({name.encode(): bytes.fromhex(sha1) for name, sha1 in rows}, folder_ms)
         except (sqlite3.Error, ValueError):
             return None
+
+    def let_nothing_be_sent(self) -> None:
+        """See to it that in the library's list of media nothing is ever marked to be sent."""
+        with self._list(self.media_db) as db:
+            db.execute(NEVER_SENT)
+
+    def copy_list(self, target: Path) -> None:
+        """Copy the library's list of media for a device that may send."""
+        shutil.copyfile(self.media_db, target)
+        with self._list(target) as db:
+            db.execute("drop trigger if exists never_sent")
+
+    @staticmethod
+    @contextmanager
+    def _list(path: Path) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(path, isolation_level=None)) as db:
+                yield db
+        except sqlite3.Error as error:
+            raise SourceError(
+                f"the mirror's list of media can't be changed: {error}",
+                hint="Run again. If it comes again, look at the disk.",
+            ) from error
 
     def media_bytes(self) -> tuple[int, int]:
         """Return how many media files there are, and their bytes: for showing how far a sync has come."""

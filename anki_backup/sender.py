@@ -8,7 +8,6 @@ the account has them now, so that a media sync finds nothing to delete.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -116,7 +115,7 @@ class Sender:
         elif self._mirror.media_are_as_left():
             for name in os.listdir(self._mirror.media):
                 os.link(self._mirror.media / name, folder / name)
-            shutil.copyfile(self._mirror.media_db, collection.with_suffix(".media.db2"))
+            self._mirror.copy_list(collection.with_suffix(".media.db2"))
         self.send_media(collection)
 
     def send_media(self, collection: Path) -> None:

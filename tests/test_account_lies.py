@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import http.client
+import io
 import json
 import sqlite3
+import zipfile
 from contextlib import closing
 
+import pytest
+import zstandard
+
 from tests.accounts import home
-from tests.sync_server import phone, sync_server
+from tests.sync_server import PASSWORD, USER, phone, sync_server
 
 __all__ = ["home", "phone", "sync_server"]
 
@@ -23,8 +29,66 @@ def told(home, path, **fields):
     home.proxy.spoil = spoil
 
 
+def asked(server, path, body, key=""):
+    """Ask a server as a device does, and return what it says."""
+    header = json.dumps({"v": 11, "k": key, "c": "an old device", "s": ""})
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection:
+        connection.request("POST", path, zstandard.compress(body), {"anki-sync": header})
+        answer = connection.getresponse()
+        said = zstandard.ZstdDecompressor().decompressobj().decompress(answer.read())
+    assert answer.status == 200, said
+    return said
+
+
+def put_media(server, name, data):
+    """Put a file into the account as an old device may have: under a name of any kind."""
+    key = json.loads(asked(server, "/sync/hostKey", json.dumps({"u": USER, "p": PASSWORD}).encode()))["key"]
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as target:
+        target.writestr("0", data)
+        target.writestr("_meta", json.dumps([[name, "0"]]))
+    asked(server, "/msync/uploadChanges", made.getvalue(), key)
+
+
 def truthful(home):
     home.proxy.spoil = lambda path, answer: answer
+
+
+@pytest.mark.parametrize("name", ["what?.jpg", "con.jpg", "x" * 200 + ".jpg"])
+def test_a_file_whose_name_anki_would_change_is_kept_and_left_alone_at_the_account(
+    home, phone, sync_server, name
+):
+    home.sync()
+    home.agrees()
+    put_media(sync_server, name, b"from an old device")
+    before = home.state()
+    home.sync()
+    assert home.state() == before
+    files = {path.read_bytes() for path in (home.mirror / "collection.media").iterdir()}
+    assert files == {b"from an old device", b"a picture"}
+    home.proxy.seen.clear()
+    home.sync()
+    assert home.proxy.paths == ["/sync/meta"]
+    put_media(sync_server, "later.jpg", b"later")
+    home.sync()
+    assert (home.mirror / "collection.media" / "later.jpg").read_bytes() == b"later"
+    assert home.state()[1].keys() == before[1].keys() | {"later.jpg"}
+
+
+def test_a_file_that_appears_during_a_sync_is_never_sent(home, phone, monkeypatch):
+    # The wall behind the first: what if the folder changes after it was looked at?
+    home.sync()
+    stray = home.mirror / "collection.media" / "stray.jpg"
+    monkeypatch.setattr(
+        "anki_backup.mirror.Mirror.settle_media", lambda *_, **__: bool(stray.write_bytes(b"x"))
+    )
+    phone.picture("new.jpg", b"new")
+    phone.sync()
+    with pytest.raises(Exception, match="media"):
+        home.sync()
+    monkeypatch.undo()
+    home.sync()
+    home.agrees()
 
 
 def test_a_server_that_once_counted_too_far_loses_no_later_change(home, phone):
