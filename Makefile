@@ -29,7 +29,7 @@ faults: .venv/ready .venv/tools ## only the tests that kill, cut the power and f
 
 faults-full: .venv/ready .venv/tools ## the same at every call, state, byte and size: takes hours
 	ANKIBAK_FAULTS=full $(BIN)/python -m pytest tests/faults -m faults $(ARGS)
-	$(BIN)/python -m tests.fuzz --runs 1000000
+	$(BIN)/python -m tests.fuzz
 	$(BIN)/python -m tests.mutants
 
 coverage: .venv/ready .venv/tools ## which branches of the heart no test takes

@@ -10,6 +10,10 @@ How such a test lies, and the guard against each way:
   further than its seeds is an error.
 - A checksum stops everything at the door: targets compute the right one over mangled bytes.
 - A wrong answer is taken for a right one: what was read must come back when it is written.
+
+Two readers are reached only through a socket, `http` and `sync`. Their lines can't be
+seen, so their targets say themselves in what way an input was answered, and what is
+answered in a new way is kept.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -38,12 +42,22 @@ BYTES += [b"[" * 2000, b"/", b"../", b"\\", b'"', b"'", b"\xc3\x28", "\u202e".en
 
 @dataclass(frozen=True)
 class Target:
-    """A reader: what it is given to begin with, and the rooms whose lines count as reached."""
+    """A reader: what it is given to begin with, and the rooms whose lines count as reached.
+
+    Without rooms, `read` returns the ways in which it was answered, and what happens
+    outside of this process is bounded by `read` and `end`: it is called after the last
+    run, fails as `read` does, and returns what it measured.
+    """
 
     name: str
-    read: Callable[[bytes], object]
+    read: Callable[[bytes], Any]
     seeds: tuple[bytes, ...]
-    rooms: tuple[str, ...]
+    rooms: tuple[str, ...] = ()
+    mangle: Callable[[random.Random, bytes, list[bytes]], bytes] | None = None
+    end: Callable[[], str] | None = None
+    runs: int = 1_000_000
+    # What the process of the campaign may have for addresses.
+    memory: int = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -56,12 +70,12 @@ class Finding:
 
 @dataclass
 class Campaign:
-    """Mangles a target's corpus; `kept` grows by what reaches a line in a new way."""
+    """Mangles a target's corpus; `kept` grows by what reaches a line, or is answered, in a new way."""
 
     target: Target
     seed: int = 0
     kept: list[bytes] = field(default_factory=list)
-    reached: set[tuple[str, int, int]] = field(default_factory=set)
+    reached: set[Hashable] = field(default_factory=set)
     runs: int = 0
 
     def __post_init__(self) -> None:
@@ -79,10 +93,11 @@ class Campaign:
 
     def go(self, runs: int) -> Finding | None:
         """Run so many mangled inputs, or until one is a finding."""
+        mangle = self.target.mangle or mangled
         for _ in range(runs):
-            data = mangled(self.random, self.random.choice(self.kept), self.kept)
-            if self.runs % LOOK:
-                finding, new = self.try_out(data), False
+            data = mangle(self.random, self.random.choice(self.kept), self.kept)
+            if self.target.rooms and self.runs % LOOK:
+                finding, new = self.try_out(data)[0], False
             else:
                 finding, new = self.look(data)
             if finding:
@@ -91,23 +106,46 @@ class Campaign:
                 self.kept.append(data)
         return None
 
-    def try_out(self, data: bytes) -> Finding | None:
-        """Run one input; a finding if anything but an error of ours came out, or it took too long."""
+    def end(self) -> tuple[Finding | None, str]:
+        """Ask what holds for all runs together; return what was measured, too."""
+        try:
+            return None, self.target.end() if self.target.end else ""
+        except Exception as error:
+            return Finding(b"", f"{type(error).__name__}: {str(error)[:400]}"), ""
+
+    def try_out(self, data: bytes) -> tuple[Finding | None, Any]:
+        """Run one input and return what the reader gave.
+
+        A finding if anything but an error of ours came out, or it took too long.
+        """
         self.runs += 1
+        gave = None
         began = time.process_time()
         try:
-            self.target.read(data)
+            gave = self.target.read(data)
         except AnkibakError:
             pass
-        except (Exception, MemoryError) as error:
-            return Finding(data, f"{type(error).__name__}: {str(error)[:200]}")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a library's panic is no Exception
+            return Finding(data, f"{type(error).__name__}: {str(error)[:400]}"), None
         if time.process_time() - began > SLOW_S:
-            return Finding(data, f"took {time.process_time() - began:.1f} s")
-        return None
+            return Finding(data, f"took {time.process_time() - began:.1f} s"), None
+        return None, gave
 
     def look(self, data: bytes) -> tuple[Finding | None, bool]:
-        """Run one input and say whether it came to a line from where none came before."""
-        arcs: set[tuple[str, int, int]] = set()
+        """Run one input and say whether it went a way that none went before."""
+        if self.target.rooms:
+            finding, ways = self._traced(data)
+        else:
+            finding, ways = self.try_out(data)
+        new = bool(ways) and not ways <= self.reached
+        self.reached |= ways or set()
+        return finding, new
+
+    def _traced(self, data: bytes) -> tuple[Finding | None, set[Hashable]]:
+        """Run one input and return from which line it came to which."""
+        arcs: set[Hashable] = set()
 
         def local(frame: FrameType, event: str, _: Any) -> Any:
             nonlocal before
@@ -123,12 +161,9 @@ class Campaign:
         outer = sys.gettrace()
         sys.settrace(entered)
         try:
-            finding = self.try_out(data)
+            return self.try_out(data)[0], arcs
         finally:
             sys.settrace(outer)
-        new = not arcs <= self.reached
-        self.reached |= arcs
-        return finding, new
 
 
 def mangled(rnd: random.Random, data: bytes, others: list[bytes]) -> bytes:

@@ -25,7 +25,7 @@ from anki_backup import (
 from anki_backup.catalog import Catalog, CatalogError, Entry
 from anki_backup.history import backup_of
 from anki_backup.replay import Replay
-from tests.fuzz import Target, seeds
+from tests.fuzz import Target, http, seeds, sync
 
 ENTRIES = [
     Entry(n, 1767265200 + n * 86400, seeds.DAY.format(n), "home" if n % 2 else "away") for n in range(1, 8)
@@ -214,4 +214,4 @@ TARGETS = {
         ("package", package, seeds.packages(), "archives filenames"),
         ("settings", settings_blob, seeds.blobs(), "canonical messages"),
     )
-}
+} | {target.name: target for target in (http.TARGET, sync.TARGET)}

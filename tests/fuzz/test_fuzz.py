@@ -10,20 +10,24 @@ from anki_backup.errors import DamageError
 from tests.fuzz import Campaign, Target, corpus, mangled
 from tests.fuzz.targets import TARGETS
 
-RUNS = 400
+# Of how many runs of a campaign one is made here.
+SHARE = 2500
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_reader_stands_the_corpus_and_what_is_made_of_it(name):
-    campaign = Campaign(TARGETS[name])
-    inputs = corpus(TARGETS[name])
-    assert len(inputs) > len(TARGETS[name].seeds)
+    target = TARGETS[name]
+    campaign = Campaign(target)
+    inputs = corpus(target)
+    assert len(inputs) > len(target.seeds)
     findings = campaign.begin(inputs)
     assert not findings, findings
     before = len(campaign.reached)
-    finding = campaign.go(RUNS)
+    finding = campaign.go(target.runs // SHARE)
     assert finding is None, finding
     assert before > 5
+    finding, _ = campaign.end()
+    assert finding is None, finding
 
 
 def _weak(data: bytes) -> None:
@@ -51,6 +55,22 @@ def test_what_reaches_new_lines_is_kept():
     assert campaign.go(4000) is None
     assert len(campaign.kept) > 1
     assert len(campaign.reached) > reached
+
+
+def test_what_is_answered_in_a_new_way_is_kept():
+    campaign = Campaign(Target("conversation", lambda data: {data[:1]}, (b"hello",)))
+    campaign.begin(campaign.target.seeds)
+    assert campaign.go(200) is None
+    assert len(campaign.kept) == len(campaign.reached) > 10
+
+
+def test_what_holds_for_all_runs_together_is_asked_at_the_end():
+    def end():
+        raise AssertionError("9 descriptors are left open")
+
+    finding, _ = Campaign(Target("leak", lambda _: set(), (b"",), end=end)).end()
+    assert finding is not None
+    assert "9 descriptors" in finding.why
 
 
 def test_the_same_seed_makes_the_same_inputs():
