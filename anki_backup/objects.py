@@ -124,12 +124,12 @@ class ObjectStore:
             packed = zstandard.ZstdCompressor(level=payloads.LEVEL).compress(data)
             if len(packed) < len(data) * payloads.PAYS:
                 kind, payload = ZSTD, packed
+                if zstandard.ZstdDecompressor().decompress(packed) != data:
+                    raise DamageError(f"object {name} did not unpack to what was packed")
         info = Info(
             name, kind, len(data), HEADER_BYTES, len(payload), payloads.checksum(kind, payload), 0, None
         )
         self.put_payload(info, [payload])
-        if kind == ZSTD and zstandard.ZstdDecompressor().decompress(payload) != data:
-            raise DamageError(f"object {name} did not unpack to what was packed")
         return name
 
     def put_payload(self, info: Info, payload: Iterable[bytes]) -> None:

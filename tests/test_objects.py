@@ -7,9 +7,7 @@ import hashlib
 import os
 import random
 import struct
-import tracemalloc
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -233,23 +231,6 @@ def test_a_read_that_fails_is_damage(store, monkeypatch):
         store.info(name)
 
 
-def test_a_stream_larger_than_memory_should_hold_goes_through_in_blocks(store):
-    block, count = NOISE * 300, 40
-    digest = hashlib.sha256()
-    for _ in range(count):
-        digest.update(block)
-    name, size = digest.hexdigest(), count * len(block)
-    tracemalloc.start()
-    try:
-        store.put_blocks(name, size, (block for _ in range(count)))
-        assert sum(map(len, store.blocks(name))) == size
-        assert tracemalloc.get_traced_memory()[1] < size / 4
-    finally:
-        tracemalloc.stop()
-    with pytest.raises(DamageError, match="larger"):
-        store.read(name, limit=size - 1)
-
-
 def test_a_frame_that_unpacks_to_more_than_was_said_is_stopped(store):
     bomb = zstandard.ZstdCompressor().compress(bytes(1 << 28))
     name = sha(b"ten bytes!")
@@ -297,11 +278,3 @@ def test_a_delta_that_lost_its_base_is_replaced_by_a_whole_object(store, by_bloc
     else:
         store.put(TEXT + b"new")
     assert chains.read(store, name) == TEXT + b"new"
-
-
-def test_two_threads_may_keep_the_same_content(store):
-    with ThreadPoolExecutor(4) as pool:
-        names = list(pool.map(store.put, [TEXT, NOISE] * 20))
-    assert set(names) == {sha(TEXT), sha(NOISE)}
-    assert list(store.names()) == sorted(set(names))
-    assert part_files(store) == []
