@@ -1,31 +1,17 @@
-"""What is written is there whole or not at all, in the right order, by one writer at a time."""
+"""What is written is there whole or not at all, in the right order."""
 
 from __future__ import annotations
 
+import ctypes
 import errno
-import fcntl
 import os
-import signal
 import stat
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
 
-from anki_backup import durable, locks
-from anki_backup.errors import BusyError, StorageError
-from tests.conftest import ROOT
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from anki_backup import locks
-with locks.lock(Path(sys.argv[1]), "holding"):
-    print("held", flush=True)
-    time.sleep(60)
-"""
+from anki_backup import durable
+from anki_backup.errors import StorageError
 
 
 def failing(number: int):
@@ -196,13 +182,51 @@ def test_a_few_files_are_synced_one_by_one_with_their_directories(tmp_path, jour
 
 @pytest.mark.parametrize("at_once", [True, False])
 def test_many_files_are_synced_at_once_where_that_can_be_done(tmp_path, journal, monkeypatch, at_once):
-    if not at_once:
-        monkeypatch.setattr(durable, "_syncfs", lambda path: False)
+    if not at_once:  # a C library without syncfs
+        monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
     batch = durable.Batch(tmp_path)
     filled(batch, tmp_path / "folder", durable.FEW + 1)
     journal.clear()
     batch.flush()
     assert len(journal) == (0 if at_once else durable.FEW + 3)
+    journal.clear()
+    batch.flush()
+    assert journal == []
+
+
+def test_a_file_system_that_could_not_be_synced_makes_nothing_durable(tmp_path, monkeypatch):
+    class Refusing:
+        @staticmethod
+        def syncfs(fd: int) -> int:
+            ctypes.set_errno(errno.EIO)
+            return -1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Refusing)
+    batch, before = durable.Batch(tmp_path), len(os.listdir("/proc/self/fd"))
+    filled(batch, tmp_path / "folder", durable.FEW + 1)
+    with pytest.raises(StorageError, match=f"{tmp_path}: the disk reports an input/output error"):
+        batch.flush()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("slice", [1, 3, 100])
+def test_all_is_written_however_the_kernel_slices_it(tmp_path, monkeypatch, slice):
+    write, pwrite = os.write, os.pwrite
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:slice]))
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:slice], at))
+    with durable.part_file(tmp_path / "file") as fd:
+        durable.write_fully(fd, b"one two three")
+        durable.pwrite_fully(fd, b"TWO THREE FOUR", 4)
+    assert (tmp_path / "file.part").read_bytes() == b"one TWO THREE FOUR"
+
+
+def test_what_does_not_fit_in_the_middle_of_a_file_is_told(tmp_path, monkeypatch):
+    pwrite, refuse = os.pwrite, failing(errno.ENOSPC)
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: refuse() if at == 6 else pwrite(fd, data[:2], at))
+    with pytest.raises(StorageError, match="full"), durable.part_file(tmp_path / "file") as fd:
+        durable.pwrite_fully(fd, b"bytes", 4)
+    assert refuse.count == 1
+    assert names(tmp_path) == set()
 
 
 def test_sweeping_removes_what_a_crash_left_and_nothing_else(tmp_path):
@@ -217,82 +241,3 @@ def test_sweeping_removes_what_a_crash_left_and_nothing_else(tmp_path):
     assert durable.sweep(folder) == 3
     assert names(folder) == {"kept.part.json"}
     assert (tmp_path / "elsewhere" / "precious").exists()
-
-
-def test_a_second_writer_is_told_who_holds_the_lock(tmp_path):
-    path = tmp_path / "lock"
-    with locks.lock(path, "run home"):
-        with pytest.raises(BusyError, match=f"process {os.getpid()} \\(run home\\)"), locks.lock(path, "x"):
-            raise AssertionError("two hold the lock")
-        assert locks.holder(path) == os.getpid()
-    with locks.lock(path, "next"):
-        pass
-    assert path.exists()
-
-
-def test_a_waiting_writer_gets_the_lock_when_it_is_free(tmp_path):
-    path, free = tmp_path / "lock", threading.Event()
-    with locks.lock(path, "first"):
-
-        def wait() -> None:
-            with locks.lock(path, "second", wait_s=30):
-                free.set()
-
-        waiting = threading.Thread(target=wait)
-        waiting.start()
-        assert not free.wait(0.15)
-    waiting.join(30)
-    assert free.is_set()
-
-
-def test_the_lock_of_a_killed_process_is_free(tmp_path):
-    path = tmp_path / "lock"
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, path],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    try:
-        assert process.stdout.readline() == b"held\n"
-        with pytest.raises(BusyError, match="holding"), locks.lock(path, "x"):
-            raise AssertionError("two hold the lock")
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    assert locks.holder(path) is None
-    with locks.lock(path, "x"):
-        pass
-
-
-def test_a_lock_file_that_was_replaced_meanwhile_is_not_believed(tmp_path, monkeypatch):
-    path, flock = tmp_path / "lock", fcntl.flock
-    path.touch()
-
-    def replaced_first(fd: int, how: int) -> None:
-        monkeypatch.setattr(fcntl, "flock", flock)
-        path.rename(tmp_path / "aside")
-        path.touch()
-        flock(fd, how)
-
-    monkeypatch.setattr(fcntl, "flock", replaced_first)
-    with locks.lock(path, "x", wait_s=5), open(path) as file, pytest.raises(BlockingIOError):
-        flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def test_a_full_disk_keeps_nobody_from_the_lock(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "pwrite", failing(errno.ENOSPC))
-    with locks.lock(tmp_path / "lock", "prune"):
-        pass
-
-
-def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(fcntl, "flock", failing(errno.ENOTSUP))
-    with pytest.raises(StorageError, match="can't lock"), locks.lock(tmp_path / "lock", "x"):
-        raise AssertionError("locked without a lock")
-
-
-@pytest.mark.parametrize("text", ["", "x", "-", "9" * 30, "\0", "4194305 run"])
-def test_a_lock_file_that_names_nobody_alive_has_no_holder(tmp_path, text):
-    (tmp_path / "lock").write_text(text)
-    assert locks.holder(tmp_path / "lock") is None
-    assert locks.holder(tmp_path / "missing") is None

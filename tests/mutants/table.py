@@ -127,14 +127,14 @@ MUTANTS = [
         "anki_backup/locks.py",
         "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)",
-        ("tests/test_durable.py",),
+        ("tests/test_locks.py",),
     ),
     Mutant(
         "a lock file that was replaced is believed",
         "anki_backup/locks.py",
         "return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))",
         "return True",
-        ("tests/test_durable.py",),
+        ("tests/test_locks.py",),
     ),
     Mutant(
         "the directories of new objects are not synced",
