@@ -122,9 +122,11 @@ def test_a_run_that_dies_just_after_its_backup_makes_no_second_one(home, monkeyp
 
 def test_a_run_whose_backup_could_not_be_committed_is_made_up_for_by_the_next(home, later, monkeypatch):
     home.run()
+    mark = (home.cache / "mark.json").read_bytes()
     with monkeypatch.context() as fault:
         fault.setattr(Repository, "commit", lambda *_: (_ for _ in ()).throw(StorageError("full")))
         assert (home.run(EDIT).error.exit_code, len(home.repository.backups())) == (8, 1)
+    assert (home.cache / "mark.json").read_bytes() == mark
     assert home.given_back(home.run().backup) == home.collection.read_bytes()
 
 

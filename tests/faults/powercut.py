@@ -73,7 +73,7 @@ class Campaign:
     """All distinct states that a power cut during one command may leave.
 
     With `same_place` all are built, one after the other, where the command ran: for one
-    that writes down where that was.
+    that writes down where that was. `on_cuts` sees all of them, before a sample is drawn.
     """
 
     base: Path
@@ -84,13 +84,17 @@ class Campaign:
     jobs: int = 2
     same_place: bool = False
     keep: Path | None = None
+    on_cuts: Callable[[list[Cut]], None] | None = None
     on_result: Callable[[Result], None] | None = None
     distinct: int = 0
 
     def run(self) -> list[Result]:
         """Try the states and return what came of each; CampaignError when nothing can be said."""
         with tempfile.TemporaryDirectory(prefix="power.", dir=scratch()) as folder:
-            chosen = self._chosen(self.cuts(Path(folder)))
+            cuts = self.cuts(Path(folder))
+            if self.on_cuts:
+                self.on_cuts(cuts)
+            chosen = self._chosen(cuts)
             with ThreadPoolExecutor(1 if self.same_place else self.jobs) as pool:
                 return list(pool.map(lambda work: self._try(Path(folder), *work), enumerate(chosen)))
 

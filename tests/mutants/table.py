@@ -7,6 +7,7 @@ from tests.mutants import Mutant
 KILLS = "tests/faults/test_crash_run.py::test_a_killed_run_keeps_every_backup_and_the_next_run_works"
 POWER = "tests/faults/test_powercut_run.py"
 RUNS = "tests/test_runs.py"
+UNCOMMITTED = f"{RUNS}::test_a_run_whose_backup_could_not_be_committed_is_made_up_for_by_the_next"
 VERIFY = "tests/test_verify.py"
 
 MUTANTS = [
@@ -95,6 +96,13 @@ MUTANTS = [
         ("tests/test_objects.py",),
     ),
     Mutant(
+        "a new form of an object is renamed into place before it is on disk",
+        "anki_backup/objects.py",
+        "durable.sync_file(incoming + durable.PART)",
+        "pass",
+        ("tests/faults/test_powercut_prune.py",),
+    ),
+    Mutant(
         "a file gets its name before its bytes are on disk",
         "anki_backup/durable.py",
         "        sync_file(part)\n        os.rename(part, path)\n",
@@ -158,6 +166,13 @@ MUTANTS = [
         (POWER,),
     ),
     Mutant(
+        "what a rollback replaces has no second name on disk first",
+        "anki_backup/swap.py",
+        "for changed in (old, old.parent, old.parent.parent):",
+        "for changed in ():",
+        ("tests/faults/test_powercut_rollback.py",),
+    ),
+    Mutant(
         "a manifest may name its backup what it likes",
         "anki_backup/history.py",
         "if manifest.id != backup_id or manifest.repository != self.repository:",
@@ -187,7 +202,7 @@ MUTANTS = [
         "        if mark:\n"
         "            self._confirm(mark, capture, found)\n"
         "        backup = self._commit(capture, change, found, reading)\n",
-        (RUNS,),
+        (UNCOMMITTED,),
     ),
     Mutant(
         "a cache that is not what the mark says serves as a base",
