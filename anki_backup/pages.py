@@ -56,7 +56,7 @@ def encode(
     frames: list[Frame] = []
     data: list[bytes] = []
     stored = 0
-    for run_ops, old, new in _frames(changes, unit, frame_bytes):
+    for run_ops, old, new in _frames(changes, frame_bytes):
         ops.extend(run_ops)
         data.append(compress(new, old))
         frames.append(Frame(len(run_ops), len(data[-1]), ()))
@@ -68,13 +68,12 @@ def encode(
         ops.append(tail)
         data.append(compress(b"", b""))
         frames.append(Frame(1, len(data[-1]), ()))
+        stored += len(data[-1])
     table = pack(Table(unit, tuple(ops), tuple(frames)))
     return (table, data) if stored + len(table) <= limit else None
 
 
-def _frames(
-    changes: Iterable[Change], unit: int, frame_bytes: int
-) -> Iterator[tuple[list[Op], bytes, bytes]]:
+def _frames(changes: Iterable[Change], frame_bytes: int) -> Iterator[tuple[list[Op], bytes, bytes]]:
     """Gather changed units into runs and runs into frames: (ops, old bytes, new bytes)."""
     ops: list[Op] = []
     old: list[bytes] = []

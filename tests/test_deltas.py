@@ -133,7 +133,7 @@ def test_a_page_delta_can_be_applied_where_the_base_lies(pair):
 def test_the_unit_divides_every_size_and_is_a_page_where_it_can_be(size, counts):
     sizes = [count * size for count in counts]
     unit = pages.unit_for(*sizes)
-    assert all(number % unit == 0 for number in sizes)
+    assert all(number % unit == 0 for number in sizes) and pages.unit_for(*sizes, 4097) == 1
     assert unit == min(size, 4096) or unit > size or (size == 2048 and unit == 1024)
 
 
@@ -152,11 +152,15 @@ def test_equal_files_need_no_frame():
 
 
 @repeatable
-@given(file_pairs(sizes=[512]), st.integers(0, 300))
-def test_a_delta_that_would_pass_its_limit_is_given_up(pair, limit):
-    whole, limited = encode(*pair), encode(*pair, limit=limit)
+@given(
+    file_pairs(sizes=[512]),
+    st.sampled_from([-100, -1, 0, 1]),
+    st.sampled_from([512, 1024, pages.FRAME_BYTES]),
+)
+def test_a_delta_that_would_pass_its_limit_is_given_up(pair, more, frame_bytes):
+    whole = encode(*pair, frame_bytes=frame_bytes)
     size = len(whole[0]) + sum(map(len, whole[1]))
-    assert limited == (whole if size <= limit else None)
+    assert encode(*pair, limit=size + more, frame_bytes=frame_bytes) == (whole if more >= 0 else None)
 
 
 @repeatable
