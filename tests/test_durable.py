@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
@@ -137,10 +136,11 @@ def test_the_first_line_makes_the_log_durable_and_later_ones_only_themselves(tmp
     assert (tmp_path / "log").read_bytes().startswith(b"one\ntwo\nof")
 
 
-def test_a_line_torn_by_a_crash_never_joins_the_next_one(tmp_path):
-    (tmp_path / "log").write_bytes(b"one\ntw")
+@pytest.mark.parametrize("torn", [b"one\ntw", b"o"])
+def test_a_line_torn_by_a_crash_never_joins_the_next_one(tmp_path, torn):
+    (tmp_path / "log").write_bytes(torn)
     durable.append(tmp_path / "log", b"three\n")
-    assert (tmp_path / "log").read_bytes() == b"one\ntw\nthree\n"
+    assert (tmp_path / "log").read_bytes() == torn + b"\nthree\n"
 
 
 def test_an_append_that_does_not_fit_is_taken_back(tmp_path, monkeypatch):
@@ -153,60 +153,34 @@ def test_an_append_that_does_not_fit_is_taken_back(tmp_path, monkeypatch):
     assert (tmp_path / "log").read_bytes() == b"one\n"
 
 
+def test_an_append_that_can_not_be_taken_back_either_is_told_by_its_first_cause(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "write", failing(errno.ENOSPC))
+    monkeypatch.setattr(os, "ftruncate", failing(errno.EIO))
+    with pytest.raises(StorageError, match=f"can't write {tmp_path / 'log'}: the disk is full"):
+        durable.append(tmp_path / "log", b"one\n")
+
+
+def test_what_is_written_is_private_whatever_the_umask(tmp_path):
+    before = os.umask(0)
+    try:
+        durable.write(tmp_path / "written", b"x")
+        durable.write_new(tmp_path / "new", b"x")
+        durable.append(tmp_path / "log", b"x\n")
+        durable.make_directory(tmp_path / "folder")
+    finally:
+        os.umask(before)
+    modes = {
+        name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("written", "new", "log", "folder")
+    }
+    assert modes == {"written": 0o600, "new": 0o600, "log": 0o600, "folder": 0o700}
+
+
 def test_a_link_in_place_of_the_log_is_refused(tmp_path):
     (tmp_path / "victim").write_bytes(b"precious\n")
     (tmp_path / "log").symlink_to("victim")
     with pytest.raises(StorageError, match="symbolic link"):
         durable.append(tmp_path / "log", b"line\n")
     assert (tmp_path / "victim").read_bytes() == b"precious\n"
-
-
-def filled(batch: durable.Batch, folder: Path, count: int) -> None:
-    durable.make_directory(folder)
-    batch.add_directory(folder)
-    for number in range(count):
-        (folder / str(number)).write_bytes(b"x")
-        batch.add(folder / str(number))
-
-
-def test_a_few_files_are_synced_one_by_one_with_their_directories(tmp_path, journal):
-    batch = durable.Batch(tmp_path)
-    filled(batch, tmp_path / "folder", 2)
-    journal.clear()
-    batch.flush()
-    assert [name for _, name in journal] == ["0", "1", tmp_path.name, "folder"]
-    journal.clear()
-    batch.flush()
-    assert journal == []
-
-
-@pytest.mark.parametrize("at_once", [True, False])
-def test_many_files_are_synced_at_once_where_that_can_be_done(tmp_path, journal, monkeypatch, at_once):
-    if not at_once:  # a C library without syncfs
-        monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
-    batch = durable.Batch(tmp_path)
-    filled(batch, tmp_path / "folder", durable.FEW + 1)
-    journal.clear()
-    batch.flush()
-    assert len(journal) == (0 if at_once else durable.FEW + 3)
-    journal.clear()
-    batch.flush()
-    assert journal == []
-
-
-def test_a_file_system_that_could_not_be_synced_makes_nothing_durable(tmp_path, monkeypatch):
-    class Refusing:
-        @staticmethod
-        def syncfs(fd: int) -> int:
-            ctypes.set_errno(errno.EIO)
-            return -1
-
-    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Refusing)
-    batch, before = durable.Batch(tmp_path), len(os.listdir("/proc/self/fd"))
-    filled(batch, tmp_path / "folder", durable.FEW + 1)
-    with pytest.raises(StorageError, match=f"{tmp_path}: the disk reports an input/output error"):
-        batch.flush()
-    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize("slice", [1, 3, 100])
@@ -241,3 +215,18 @@ def test_sweeping_removes_what_a_crash_left_and_nothing_else(tmp_path):
     assert durable.sweep(folder) == 3
     assert names(folder) == {"kept.part.json"}
     assert (tmp_path / "elsewhere" / "precious").exists()
+
+
+def test_what_can_not_be_swept_away_is_told(tmp_path, monkeypatch):
+    (tmp_path / "new-1.part").write_bytes(b"x")
+    monkeypatch.setattr(os, "unlink", failing(errno.EROFS))
+    with pytest.raises(StorageError, match=f"can't write {tmp_path}: the file system is read-only"):
+        durable.sweep(tmp_path)
+
+
+@pytest.mark.parametrize("make", ["make_directory", "write_new", "write", "append", "publish_synced"])
+def test_where_no_folder_is_the_path_is_named(tmp_path, make):
+    path = tmp_path / "missing" / "file"
+    given = {"make_directory": [path], "publish_synced": [tmp_path / "no", path]}
+    with pytest.raises(StorageError, match=f"^can't write {path}(.part)?: no such file or directory$"):
+        getattr(durable, make)(*given.get(make, [path, b"x"]))

@@ -6,7 +6,9 @@ import errno
 import hashlib
 import os
 import random
+import stat
 import tracemalloc
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import zstandard
 
 from anki_backup import durable, payloads
 from anki_backup.errors import DamageError, StorageError
-from anki_backup.header import HEADER_BYTES, RAW, ZSTD
+from anki_backup.header import HEADER_BYTES, RAW, ZSTD, Info
 from anki_backup.objects import ObjectStore
 
 TEXT = b"The quick brown fox jumps over the lazy dog. " * 40
@@ -34,6 +36,41 @@ def store(tmp_path: Path) -> ObjectStore:
 
 def sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def test_what_does_not_compress_is_not_tried_as_a_whole():
+    assert payloads.compresses(TEXT)
+    assert not payloads.compresses(NOISE)
+
+
+def test_what_the_disk_will_not_read_is_damage_to_the_object_of_that_name(store, monkeypatch):
+    data, pread = random.Random(5).randbytes(payloads.BLOCK + 7), os.pread
+    name = sha(data)
+
+    def broken(fd: int, count: int, at: int) -> bytes:
+        if at:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return pread(fd, count, at)
+
+    def refused(use) -> None:
+        with monkeypatch.context() as fault:
+            fault.setattr(os, "pread", broken)
+            with pytest.raises(DamageError, match=f"^object {name} can't be read: Input/output error$"):
+                use()
+
+    refused(lambda: store.put(data))
+    assert not store.has(name)
+    assert store.read(store.put(data), limit=len(data)) == data
+    refused(lambda: store.read(name))
+    refused(lambda: store.payload_is_sound(name))
+
+
+def test_a_damaged_frame_is_damage_to_the_object_of_that_name(store):
+    name = store.put(TEXT)
+    file = store.path(name).read_bytes()
+    store.path(name).write_bytes(file[:HEADER_BYTES] + bytes(len(file) - HEADER_BYTES))
+    with pytest.raises(DamageError, match=f"^object {name} is damaged: "):
+        store.read(name)
 
 
 def test_what_compresses_only_in_the_middle_is_kept_as_it_is(store):
@@ -62,9 +99,20 @@ def test_what_a_faulty_compressor_made_gets_no_name(store, monkeypatch):
 def test_what_is_larger_than_a_block_is_kept_and_read_in_blocks(store):
     data = random.Random(3).randbytes(2 * payloads.BLOCK + 7)
     name = store.put(data)
-    assert store.path(name).stat().st_size == HEADER_BYTES + len(data)
+    assert store.path(name).stat().st_size == HEADER_BYTES + len(data) == store.added_bytes
     assert [len(block) for block in store.blocks(name)] == [payloads.BLOCK, payloads.BLOCK, 7]
     assert store.read(name) == data
+
+
+def test_a_payload_of_many_parts_is_compared_part_by_part(store, monkeypatch):
+    data, read, pread = random.Random(3).randbytes(payloads.BLOCK + 7), [], os.pread
+    info = Info(sha(data), RAW, len(data), HEADER_BYTES, len(data), 0, 0, None)
+    monkeypatch.setattr(os, "pread", lambda *args: read.append(args[1:]) or pread(*args))
+    store.put_payload(info, [data[:100], data[100:1000], data[1000:]])
+    places = [(HEADER_BYTES, 0), (100, 68), (900, 168), (len(data) - 1000, 1068)]
+    assert read == places
+    assert store.added_bytes == HEADER_BYTES + len(data)
+    assert store.read(info.name) == data
 
 
 def test_a_disk_that_gives_back_another_block_of_many_is_not_believed(store, monkeypatch):
@@ -96,6 +144,20 @@ def test_a_stream_larger_than_memory_should_hold_goes_through_in_blocks(store):
         store.read(name, limit=size - 1)
 
 
+def test_the_checksum_of_many_blocks_is_over_all_of_them(store):
+    data = random.Random(4).randbytes(2 * payloads.BLOCK + 99_999)
+    name, size = sha(data), len(data)
+    store.put_blocks(name, size, [data[: size // 3], data[size // 3 :]])
+    info, file = store.info(name), store.path(name).read_bytes()
+    assert (info.kind, info.size, info.position, info.base) == (ZSTD, size, 0, None)
+    assert info.crc == zlib.crc32(file[HEADER_BYTES:])
+    assert info.stored_bytes == len(file) == store.added_bytes > 2 * payloads.BLOCK
+    assert store.payload_is_sound(name)
+    for at in (HEADER_BYTES, payloads.BLOCK + HEADER_BYTES, len(file) - 1):
+        store.path(name).write_bytes(file[:at] + bytes([file[at] ^ 1]) + file[at + 1 :])
+        assert not store.payload_is_sound(name)
+
+
 def test_what_is_removed_is_told_by_its_bytes_and_missed_by_nobody(store):
     name = store.put(TEXT)
     assert store.remove(name) == store.added_bytes > 0
@@ -109,9 +171,10 @@ def test_what_can_not_be_removed_is_told(store, monkeypatch):
     def refuse(path: Path) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(StorageError, match=f"{name[2:]}: the file system is read-only"):
-        store.remove(name)
+    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: refuse(path))
+    for take_away in (store.remove, store.discard):
+        with pytest.raises(StorageError, match=f"{name[2:]}: the file system is read-only"):
+            take_away(name)
 
 
 def test_what_is_taken_back_is_neither_there_nor_synced_nor_counted(store):
@@ -123,6 +186,10 @@ def test_what_is_taken_back_is_neither_there_nor_synced_nor_counted(store):
     assert (store.has(name), store.has(kept), store.added_bytes) == (False, True, before)
     store.discard(name)
     store.batch.flush()
+    assert store.added_bytes == before
+    name = store.put(TEXT)
+    store.path(name).unlink()
+    store.discard(name)
     assert store.added_bytes == before
 
 
@@ -155,6 +222,28 @@ def test_what_a_fork_made_is_counted_synced_and_taken_back_by_its_parent(store, 
     assert store.batch.hand_over() == (share.files, share.directories)
     store.discard(name)
     assert (store.has(name), store.added_bytes) == (False, 0)
+
+
+def test_a_new_form_that_can_not_be_synced_leaves_the_old_one(store, monkeypatch):
+    def refuse(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    name = store.put(NOISE)
+    before = store.path(name).stat()
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StorageError, match=f"{name[2:]}: the disk reports an input/output error"):
+        store.put_payload(store.info(name), [NOISE])
+    assert store.path(name).stat().st_ino == before.st_ino
+    assert store.read(name) == NOISE
+
+
+def test_objects_are_private_whatever_the_umask(store):
+    before = os.umask(0)
+    try:
+        path = store.path(store.put(TEXT))
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(each.stat().st_mode) for each in (path, path.parent)] == [0o600, 0o700]
 
 
 def test_nothing_is_kept_behind_a_link(store, tmp_path):

@@ -120,7 +120,7 @@ def test_every_changed_byte_of_a_payload_is_noticed(store, data):
         # A frame has bits that don't count: then the content is right all the same.
         assert store.payload_is_sound(name) == (kind == RAW)
         if kind == RAW or not store.has_sound(name):
-            with pytest.raises(DamageError):
+            with pytest.raises(DamageError, match=f"^object {name} is damaged: "):
                 store.read(name)
 
 
@@ -208,7 +208,8 @@ def test_a_disk_that_gives_back_other_bytes_is_not_believed(store, monkeypatch):
 
 
 def test_content_that_is_not_what_its_name_says_is_not_kept(store):
-    with pytest.raises(DamageError):
+    other = store.path(sha(b"other"))
+    with pytest.raises(DamageError, match=f"^the disk gave back other bytes than were written to {other}$"):
         store.put_blocks(sha(b"other"), len(TEXT), [TEXT])
     assert not store.has(sha(b"other"))
     assert part_files(store) == []
@@ -216,8 +217,9 @@ def test_content_that_is_not_what_its_name_says_is_not_kept(store):
 
 @pytest.mark.parametrize("said", [len(TEXT) - 1, len(TEXT) + 1])
 def test_content_of_another_size_than_was_said_is_not_kept(store, said):
-    with pytest.raises(DamageError):
+    with pytest.raises(DamageError, match=f"^the content is not the {said} bytes that were to be stored: "):
         store.put_blocks(sha(TEXT), said, [TEXT])
+    assert not store.has(sha(TEXT))
 
 
 def test_a_read_that_fails_is_damage(store, monkeypatch):
@@ -227,7 +229,7 @@ def test_a_read_that_fails_is_damage(store, monkeypatch):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "pread", failing)
-    with pytest.raises(DamageError, match="can't be read"):
+    with pytest.raises(DamageError, match=f"^object {name} can't be read: Input/output error$"):
         store.info(name)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -61,7 +63,14 @@ def test_a_folder_with_other_things_is_not_filled(tmp_path):
 
 
 def test_one_that_is_there_is_opened_again(repository):
-    assert Repository.create(repository.root).id == repository.id
+    again = Repository.create(repository.root)
+    assert (again.id, again.settled) == (repository.id, None)
+
+
+def test_one_whose_name_is_damaged_is_no_other(repository):
+    (repository.root / NAME).write_bytes(b"{}")
+    with pytest.raises(DamageError, match=r"repository\.json"):
+        Repository.create(repository.root)
 
 
 def test_one_that_a_crash_left_half_made_is_made(tmp_path):
@@ -91,6 +100,18 @@ def test_two_that_make_it_at_once_make_one(tmp_path, monkeypatch):
 
     monkeypatch.setattr(locks, "lock", after_a_rival)
     assert [Repository.create(root).id] == rival
+    assert (root / "state" / "lock").read_text().rstrip("\n") == f"{os.getpid()} init"
+
+
+def test_who_makes_it_waits_while_somebody_else_does(tmp_path):
+    root = tmp_path / "repository"
+    (root / "state").mkdir(parents=True)
+    with ThreadPoolExecutor(1) as pool:
+        with locks.lock(root / "state" / "lock", "init"):
+            made = pool.submit(Repository.create, root)
+            with pytest.raises(TimeoutError):
+                made.result(0.2)
+        assert made.result(30).root == root
 
 
 def test_a_backup_that_can_not_be_read_is_damage_and_not_missing(repository):
@@ -152,14 +173,33 @@ def test_decks_that_are_not_those_of_the_manifest_are_damage(repository):
         repository.decks(backup.id)
 
 
+def test_decks_that_can_not_be_read_are_damage(repository):
+    backup, garbage = add(repository), b"of a later program"
+    folder = repository.history.folder(backup.id)
+    sha256 = hashlib.sha256(garbage).hexdigest()
+    (folder / "stats.json").write_bytes(garbage)
+    manifest = structs.replace(repository.manifest(backup.id), stats_sha256=sha256)
+    (folder / "metadata.json").write_bytes(seal(manifest))
+    with pytest.raises(DamageError, match=f"^stats.json of backup {ID} "):
+        repository.decks(backup.id)
+
+
+def test_a_backup_is_found_by_a_day_of_the_zone(repository):
+    one, two = (add(repository, AT + timedelta(hours=hours)).id for hours in (0, 11))
+    assert repository.find("@2026-01-01", UTC).id == two
+    assert repository.find("@2026-01-01", timezone(timedelta(hours=9))).id == one
+
+
 def test_what_can_not_be_committed_is_no_backup_and_the_next_is(repository, monkeypatch):
-    def full(path, folder):
+    def full(*args):
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as fault, pytest.raises(StorageError, match="the disk is full"):
-        fault.setattr(os, "rename", full)
-        add(repository)
-    assert repository.backups() == []
+    for call, place in (("fsync", f"{repository.root}"), ("mkdir", f"backups/{ID}.part"), ("rename", ID)):
+        repository.store.put(call.encode())
+        with monkeypatch.context() as fault, pytest.raises(StorageError, match=f"{place}: the disk is full"):
+            fault.setattr(os, call, full)
+            add(repository)
+        assert repository.backups() == []
     with repository.writing("test"):
         assert os.listdir(repository.root / "backups") == []
         assert add(repository).id == ID

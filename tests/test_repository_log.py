@@ -36,6 +36,23 @@ def test_a_run_whose_writer_died_is_recorded_as_interrupted_by_the_next_writer(r
     assert (run.source, run.outcome) == ("home", "interrupted")
 
 
+def test_runs_come_newest_first_of_a_source_from_a_time_on_as_many_as_asked_for(repository):
+    for n in range(4):
+        source, at = "home" if n % 2 else "work", AT + n * timedelta(hours=1)
+        number = repository.record("run_started", source=source)
+        fields = {"run": number, "source": source, "started_at": at, "outcome": "skipped"}
+        repository.record("run", **fields)
+
+    def hours(*args):
+        return [(run.started_at - AT) / timedelta(hours=1) for run in repository.runs(*args)]
+
+    assert hours() == [3, 2, 1, 0]
+    assert hours("home") == [3, 1]
+    assert hours(None, AT + timedelta(hours=2)) == [3, 2]
+    assert hours(None, None, 1) == [3]
+    assert hours("work", AT, 1) == [2]
+
+
 def test_what_a_source_was_left_with_is_told_by_the_end_of_the_log(repository):
     one, two = (add(repository, AT + n * timedelta(hours=1)).id for n in range(2))
 

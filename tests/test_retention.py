@@ -118,8 +118,12 @@ def test_a_clock_that_leaps_ahead_does_not_empty_the_history():
 
 def test_a_clock_before_the_newest_backup_lets_nothing_go():
     backups = every(DAY, 3)
-    with pytest.raises(ClockError, match="nothing is removed"):
-        judge(backups, DEFAULT, backups[-1].created_at - HOUR, UTC)
+    newest = backups[-1]
+    said = f"^backup {newest.id} is newer than now, 2026-01-03 11:00 UTC: nothing is removed$"
+    with pytest.raises(ClockError, match=said) as caught:
+        judge(backups, DEFAULT, newest.created_at - HOUR, UTC)
+    assert caught.value.hint.startswith("Set the clock. If it is the backup's time")
+    assert judge(backups, DEFAULT, newest.created_at, UTC)
 
 
 def test_no_policy_lets_the_newest_go():
@@ -162,6 +166,33 @@ def test_every_verdict_says_why():
     assert [verdict.keep for verdict in gone] == [True] + [False] * 7
     assert gone[1].reasons == [f"{gone[0].backup} stays for its day"]
     assert gone[-1].reasons == [f"{gone[0].backup} stays for its week"]
+
+
+def test_every_reason_has_its_words():
+    backups = every(DAY, 6)
+    backups[0] = replace(backups[0], pinned=True)
+    now = backups[-1].created_at
+
+    def reasons(**options):
+        return [verdict.reasons for verdict in judge(backups, Retention(last=0), now, UTC, **options)]
+
+    found = reasons(active={backups[1].id, backups[2].id}, damaged={backups[5].id})
+    good = ["newest good one of its source"]
+    gone = [f"{backups[-1].id} stays for its month"]
+    assert found == [["newest of its source"], good, gone, ["active"], ["active"], ["pinned"]]
+    backups[3] = replace(backups[3], alarm=Alarm(kind="cards", before=9, after=1, since=START))
+    open_one = "an alarm of its source is open"
+    assert reasons()[:4] == [["newest of its source", open_one], [open_one], ["has an alarm"], [open_one]]
+    assert reasons(damaged={found.id for found in backups[4:]})[3] == [good[0], open_one]
+
+
+def test_what_goes_is_told_by_the_least_span_that_another_stands_for():
+    days = [(2025, 12, 31), (2026, 1, 1), (2026, 5, 1), (2026, 5, 18), (2026, 5, 20)]
+    backups = [backup(n, datetime(*day, 12, tzinfo=UTC)) for n, day in enumerate(days, 1)]
+    backups.append(backup(6, backups[-1].created_at + HOUR))
+    found = judge(backups, Retention(last=1), backups[-1].created_at, UTC)
+    spans = [f"{backups[-1].id} stays for its {span}" for span in ("day", "week", "month", "year")]
+    assert [verdict.reasons for verdict in found][1:] == [*([span] for span in spans), ["no rule keeps it"]]
 
 
 def test_nothing_is_said_of_nothing():
