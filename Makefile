@@ -41,7 +41,7 @@ mutants: .venv/ready .venv/tools ## break the code on purpose and see a test fai
 
 bench: .venv/ready ## measure, beside restic and borg
 	@$(apt)
-	need restic:restic borg:borgbackup
+	need restic:restic borg:borgbackup zstd:zstd
 	$(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
 demo: .venv/ready ## a tour on an account made for it

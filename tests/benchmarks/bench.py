@@ -2,8 +2,9 @@
 
 Takes about half an hour and 10 GB of disk; `--quick` takes a few minutes, with fewer
 hours, files and repeats. A simulated year and decade are measured only when `--only`
-names them. Only a whole, full run replaces the published report;
-`--out` writes any run's elsewhere.
+names them. A whole, full run replaces the published report; `--merge` puts only the
+scenarios that were measured into it, so that a record can be made in several sittings.
+`--out` means a report elsewhere.
 """
 
 from __future__ import annotations
@@ -14,43 +15,37 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import bars, report
+from tests.benchmarks import bars, record, report
 from tests.benchmarks.inputs import CHECKOUT, QUICK, Site, Sizes
-from tests.benchmarks.measure import machine, versions
+from tests.benchmarks.measure import machine
 from tests.benchmarks.scenarios import LONG, SCENARIOS
 
-NEEDED = {"restic": "restic", "borg": "borgbackup"}
+NEEDED = {"restic": "restic", "borg": "borgbackup", "zstd": "zstd"}
 
 
-def measure(names: Sequence[str], sizes: Sizes, work: Path, out: Path | None) -> dict[str, Any]:
-    """Measure the named scenarios one after the other; return all raw figures.
+def measure(
+    names: Sequence[str], sizes: Sizes, work: Path, out: Path | None, before: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Measure the named scenarios one after the other; return all raw figures of this sitting.
 
-    The report in `out` is written after each, so what was measured outlives an
-    interruption. A scenario that fails leaves its error in place of its figures.
+    The report in `out`, with what was measured before, is written after each, so what was
+    measured outlives an interruption. A scenario that fails leaves its error in place of figures.
     """
-    raw: dict[str, Any] = {
-        "schema": 1,
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "sizes": asdict(sizes),
-        "reduced": sizes != Sizes(),
-        "machine": machine(work),
-        "versions": versions(),
-        "scenarios": {},
-    }
+    raw = record.empty()
     inputs = work / "inputs"
     inputs.mkdir(exist_ok=True)
     for name in names:
         place = work / name
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
+        measured = record.setting(sizes, work)
         began = time.monotonic()
         _say(f"{name} ...")
         try:
@@ -60,10 +55,11 @@ def measure(names: Sequence[str], sizes: Sizes, work: Path, out: Path | None) ->
             figures = {"error": f"{type(error).__name__}: {error}"}
         finally:
             shutil.rmtree(place, ignore_errors=True)
-        raw["scenarios"][name] = figures | {"took_seconds": round(time.monotonic() - began, 1)}
-        raw["machine"] = machine(work)
+        took = {"took_seconds": round(time.monotonic() - began, 1)}
+        measured["machine"] = machine(work)  # how large this process has become
+        raw["scenarios"][name] = {"measured": measured} | figures | took
         if out is not None:
-            report.write(out, raw)
+            report.write(out, record.merged(before, raw))
     return raw
 
 
@@ -97,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, help="folder for the report (default: docs, for a whole, full run)"
     )
+    parser.add_argument("--merge", action="store_true", help="keep what the report has of other scenarios")
     parser.add_argument(
         "--work", type=Path, help="folder to work in, on disk; its inputs stay for the next run"
     )
@@ -105,11 +102,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if missing:
         parser.error(f"the peers are not installed: sudo apt-get install {' '.join(missing)}")
     out = chosen.out
-    if out is None and not chosen.quick and not chosen.only:
+    if out is None and chosen.merge and chosen.quick:
+        parser.error("the published report has full runs only: name a folder with --out")
+    if out is None and not chosen.quick and (chosen.merge or not chosen.only):
         out = CHECKOUT / "docs"
+    before = record.read(out) if out and chosen.merge else record.empty()
     names = [name for name in SCENARIOS if (name in chosen.only if chosen.only else name not in LONG)]
     with _work_folder(chosen.work) as work:
-        raw = measure(names, QUICK if chosen.quick else Sizes(), work, out)
+        raw = measure(names, QUICK if chosen.quick else Sizes(), work, out, before)
     print(report.table(bars.rows(raw)))
     return int(any("error" in figures for figures in raw["scenarios"].values()))
 

@@ -36,6 +36,9 @@ class Sizes:
     year_days: int = 363
     decade_years: int = 10
     version_notes: int = 6_000
+    requests: int = 200
+    slow_clients: int = 40
+    slow_seconds: int = 20
 
 
 QUICK = Sizes(
@@ -52,6 +55,8 @@ QUICK = Sizes(
     year_days=20,
     decade_years=2,
     version_notes=1_000,
+    requests=20,
+    slow_seconds=5,
 )
 
 

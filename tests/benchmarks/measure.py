@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 
 PACKAGES = ("anki", "apsw", "msgspec", "peewee", "rich", "typer", "zstandard")
-PROGRAMS = {"restic": ["restic", "version"], "borg": ["borg", "--version"]}
+PROGRAMS = {"restic": ["restic", "version"], "borg": ["borg", "--version"], "zstd": ["zstd", "--version"]}
 STDERR_TAIL = 2000
 
 

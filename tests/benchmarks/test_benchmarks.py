@@ -1,8 +1,7 @@
-"""The makers make what they say, the peers obey, fixed figures give a fixed report; nothing is timed."""
+"""The makers make what they say, and the programs that are measured obey; nothing is timed."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 import subprocess
@@ -14,11 +13,12 @@ from typing import Any
 import pytest
 
 from anki_backup import archives
-from tests.benchmarks import bars, chart, make_collection, make_versions, report, study_hour
+from tests.benchmarks import make_collection, make_versions, study_hour
 from tests.benchmarks.inputs import Site, Sizes, Student
 from tests.benchmarks.measure import BenchmarkError, Stored, process, rotated, stored
 from tests.benchmarks.peers import PROGRAMS, programs
 from tests.benchmarks.scenarios import SCENARIOS, export
+from tests.benchmarks.simple import simple
 
 TINY = Sizes(notes=20, reviews=100, repeats=1, hours=1)
 
@@ -44,102 +44,6 @@ def collection(tmp_path: Path) -> Path:
     path.parent.mkdir()
     make_collection.make(path, notes=20, reviews=100, media=3)
     return path
-
-
-def repeat(value: float) -> dict[str, float]:
-    return {"seconds": value, "cpu_seconds": value, "peak_rss_bytes": 60_000_000}
-
-
-def raw_figures() -> dict[str, Any]:
-    """Return figures of a run in which every bar is met but that of an untouched run against restic."""
-    runs = {"ankibak": [repeat(0.4)], "restic": [repeat(1.0)], "borg": [repeat(0.8)]}
-    hour = {"added_bytes": 20_000, "added_block_bytes": 24_576}
-    borg_hour = {"added_bytes": 25_000_000, "added_block_bytes": 25_001_984}
-    stored_bytes = {name: {"size_bytes": 35_000_000} for name in runs}
-    steps = {"run, first": repeat(1.0), "export, over deltas": repeat(1.0)}
-    return {
-        "measured_at": "2026-11-01T12:00:00+00:00",
-        "reduced": False,
-        "sizes": {
-            "notes": 20,
-            "reviews": 100,
-            "package_media": 9,
-            "export_hours": 100,
-            "export_newest": 48,
-            "versions": 55,
-            "version_notes": 6000,
-        },
-        "machine": {
-            "processor": "a processor",
-            "processors": 2,
-            "memory_bytes": 8_000_000_000,
-            "kernel": "6.1",
-            "system": "Debian",
-            "file_system": "ext4",
-            "own_peak_rss_bytes": 20_000_000,
-        },
-        "versions": {"ankibak": "1", "restic": "2", "borg": "3"},
-        "scenarios": {
-            "first": {"programs": runs, "stored": stored_bytes},
-            "untouched": {"programs": runs},
-            "hours": {
-                "programs": {
-                    name: [repeats[0] | (hour if name == "ankibak" else borg_hour)]
-                    for name, repeats in runs.items()
-                }
-            },
-            "rollback": {"programs": {"backed up": [{"seconds": 2.0}], "studied since": [{"seconds": 2.9}]}},
-            "seeing": {
-                "backups": 1_001,
-                "programs": {
-                    name: [repeat(1.5)] for name in ("diff", "diff, first to last", "history", "find")
-                },
-            },
-            "listing": {
-                "backups": 30_000,
-                "rebuild": repeat(9.0),
-                "programs": {"ankibak": [repeat(0.2)]},
-                "heavy_imports": [],
-            },
-            "colpkg": {
-                "whole": {"ankibak": [repeat(1.5)], "anki": [repeat(1.0)]},
-                "delta": {"ankibak": [repeat(1.0)], "anki": [repeat(1.0)]},
-                "source": {"size_bytes": 200_000_000},
-            },
-            "year": {
-                "stored": {"size_bytes": 170_000_000},
-                "verify": repeat(500.0),
-                "prune": repeat(100.0),
-            },
-            "decade": {
-                "years": [
-                    {"size_bytes": size, "newest_bytes": 80_000_000} for size in (40e6, 80e6, 100e6, 120e6)
-                ],
-                "exports": {"oldest": [repeat(1.0)], "newest": [repeat(1.0)]},
-                "hour": repeat(2.0),
-            },
-            "media": {"first": runs, "untouched": runs, "stored": stored_bytes},
-            "adopt": {
-                "newest_zstd_bytes": 6_000_000,
-                "import": {"ankibak": [repeat(20.0)]},
-                "stored_bytes": {"ankibak": 15_000_000, "restic": 250_000_000},
-            },
-            "memory": {
-                "reference": {"source_bytes": 98_000_000, "steps": steps},
-                "larger": {"source_bytes": 980_000_000, "steps": steps},
-            },
-            "export": {
-                "hours": 100,
-                "newest": 48,
-                "grown": [{"seconds": 0.4, "added_bytes": 20_000}],
-                "looked": [{"age": 0, "depth": 2}, {"age": 99, "depth": 40}],
-                "chosen": [
-                    {"age": 0, "depth": 2, "programs": {"ankibak": [repeat(0.5)], "borg": [repeat(0.5)]}},
-                    {"age": 99, "depth": 40, "programs": {"ankibak": [repeat(1.0)], "borg": [repeat(0.5)]}},
-                ],
-            },
-        },
-    }
 
 
 def test_the_maker_gives_the_same_rows_for_the_same_seed(collection: Path, tmp_path: Path) -> None:
@@ -198,6 +102,33 @@ def test_a_peer_captures_and_gives_back_the_same_bytes(name: str, collection: Pa
     assert (tmp_path / "out" / "collection.anki2").read_bytes() == collection.read_bytes()
 
 
+@pytest.mark.parametrize("name", ["a copy", "zstd --patch-from"])
+def test_who_needs_no_backup_program_gets_the_same_bytes_too(name: str, tmp_path: Path) -> None:
+    if shutil.which("zstd") is None:
+        pytest.skip("zstd is not installed")
+    (tmp_path / "profile").mkdir()
+    program = simple(tmp_path, tmp_path / "profile")[name]
+    states = [bytes(range(256)) * 400, bytes(range(256)) * 300 + b"more", b"less"]
+    for state in states:
+        (tmp_path / "profile" / "collection.anki2").write_bytes(state)
+        program.capture()
+    for number, state in enumerate(states, start=1):
+        program.extract(str(number), tmp_path / f"out-{number}")
+        assert (tmp_path / f"out-{number}").read_bytes() == state
+
+
+def test_ankis_own_backup_has_the_collection_and_leaves_the_file_alone(
+    collection: Path, tmp_path: Path
+) -> None:
+    before = collection.read_bytes()
+    program = simple(tmp_path, collection.parent)["Anki's own"]
+    assert program.capture().seconds > 0
+    assert program.stored().size_bytes > 1000
+    assert collection.read_bytes() == before
+    program.extract("1", tmp_path / "out.anki2")
+    assert rows_of(tmp_path / "out.anki2") == rows_of(collection)
+
+
 def test_a_process_that_fails_is_no_measurement(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="ended with 3"):
         process([sys.executable, "-c", "raise SystemExit(3)"], {}, tmp_path)
@@ -221,41 +152,6 @@ def test_the_depth_of_an_export_is_the_number_of_deltas_on_the_way(tmp_path: Pat
         place.mkdir(parents=True)
         (place / name[2:]).write_bytes(b"akob" + bytes([kind]) + bytes(27) + bytes.fromhex(base) + bytes(4))
     assert [export.depth(tmp_path, name) for name in (whole, first, second)] == [0, 1, 2]
-
-
-def test_fixed_figures_give_fixed_verdicts() -> None:
-    found = bars.rows(raw_figures())
-    assert [(row.bar, row.met) for row in found if not row.met] == [("≤ 0.3 × restic", False)]
-    by_what = {row.what: row for row in found}
-    assert by_what["`run`, one changed hour"].result == "0.50 × borg"
-    assert by_what["`export`, slowest of a long history"].result == "2.00 × borg"
-    assert by_what["`export`, slowest of the newest 48 hours"].result == "1.00 × borg"
-    assert [row.verdict for row in bars.rows({"scenarios": {}})] == ["not measured"] * len(found)
-
-
-def test_the_report_is_whole_and_its_raw_figures_can_be_read_again(tmp_path: Path) -> None:
-    raw = raw_figures()
-    report.write(tmp_path, raw)
-    page = (tmp_path / "BENCHMARKS.md").read_text()
-    assert json.loads((tmp_path / "benchmarks.json").read_text()) == raw
-    assert (
-        "| `run`, nothing touched | ≤ 0.3 × restic | 0.400 s | 1.00 s | 0.800 s |  | 0.40 × restic | **no** |"
-        in page
-    )
-    assert "make bench" in page
-    for table in page.split("\n\n"):
-        if table.startswith("|"):
-            assert len({line.count("|") for line in table.strip().splitlines() if line.startswith("|")}) == 1
-    assert (tmp_path / "benchmarks.svg").read_text().count("<rect") == 3
-
-
-def test_a_partial_or_failed_run_still_gives_a_report() -> None:
-    raw = raw_figures()
-    raw["scenarios"] = {"first": raw["scenarios"]["first"], "hours": {"error": "borg ended with 2:\nno"}}
-    page = report.markdown(raw)
-    assert "`hours` failed: borg ended with 2:" in page
-    assert "not measured" in page
-    assert chart.hour_bytes(raw) == ""
 
 
 def test_bench_says_what_it_can_measure() -> None:

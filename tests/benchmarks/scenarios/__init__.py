@@ -23,6 +23,7 @@ from tests.benchmarks.scenarios import (
     memory,
     rollback,
     seeing,
+    serve,
     untouched,
     year,
 )
@@ -41,6 +42,7 @@ SCENARIOS: dict[str, Callable[[Site], Figures]] = {
     "adopt": adopt.measure,
     "colpkg": colpkg.measure,
     "seeing": seeing.measure,
+    "serve": serve.measure,
     "year": year.measure,
     "decade": decade.measure,
 }

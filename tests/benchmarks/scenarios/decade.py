@@ -3,7 +3,8 @@
 What retention would have let go long since is not made: before the last year a
 backup is the whole month's study, before the last 90 days a week's, before the
 last two a day's. The year that keeps every hour (`year`) shows that pruning hours
-comes to the same.
+comes to the same. After the end comes one more day, pruned after each of its hours, as
+a timer does.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def measure(site: Site) -> dict[str, Any]:
 
 
 def _measured(site: Site, ankibak: Ankibak, collection: Path, simulation: Simulation) -> dict[str, Any]:
-    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    # The day after it is yesterday: what lies in the future is not pruned.
+    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
     years: list[dict[str, float]] = []
     planned = list(steps(site.sizes.decade_years, end))
     prunes = []
@@ -66,8 +68,11 @@ def _measured(site: Site, ankibak: Ankibak, collection: Path, simulation: Simula
             size = ankibak.stored().size_bytes
             years.append({"year": at.year, "size_bytes": size, "newest_bytes": packed})
             site.say(f"{at.year}: {years[-1]}, {prunes[-1]}")
-    hour = end + timedelta(seconds=1)
-    simulation.keep(hour, 1)
+    after = []
+    for at in hours_of(end, HOURS_A_DAY):
+        simulation.keep(at, 1)
+        after.append(_prune(ankibak))
+    site.say(f"the day after: {after}")
     listed = ankibak.backups()
     ends = {"newest": listed[0]["id"], "oldest": listed[-1]["id"]}
     actions = {name: lambda name=name: _export(ankibak, name, ends[name]) for name in ends}
@@ -77,7 +82,7 @@ def _measured(site: Site, ankibak: Ankibak, collection: Path, simulation: Simula
         "years": years,
         "deepest": simulation.deepest(),
         "prunes": prunes,
-        "hour": _prune(ankibak),
+        "day_after": after,
         "exports": alternate(site.sizes.media_repeats, actions),
     }
 

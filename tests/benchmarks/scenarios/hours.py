@@ -7,12 +7,13 @@ from typing import Any
 from tests.benchmarks.inputs import Site, Student
 from tests.benchmarks.measure import rotated
 from tests.benchmarks.peers import PROGRAMS, programs
+from tests.benchmarks.simple import simple
 
 
 def measure(site: Site) -> dict[str, Any]:
     """Return of each program and hour the process and the bytes that the repository grew by."""
     profile = site.profile(site.reference())
-    made = programs(site.place, profile, tuple(PROGRAMS))
+    made = {**programs(site.place, profile, tuple(PROGRAMS)), **simple(site.place, profile)}
     for program in made.values():
         program.capture()
     figures: dict[str, list[dict[str, float]]] = {name: [] for name in made}

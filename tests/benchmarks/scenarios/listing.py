@@ -1,10 +1,11 @@
-"""`list` with a long history in the catalog."""
+"""`list`, `show`, `status` and `runs` with a long history in the catalog, and the event log of such years."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+from functools import partial
 from typing import Any
 
 from tests.benchmarks.inputs import CHECKOUT, Site, make_collection
@@ -16,7 +17,7 @@ HEAVY = {"anki", "litestar", "uvicorn", "jinja2", "apprise", "obstore", "fsspec"
 
 
 def measure(site: Site) -> dict[str, Any]:
-    """Return what `catalog rebuild` and the newest 50 of `list` take, and what heavy `list` imports."""
+    """Return what these and `catalog rebuild` take, and what heavy `list` imports."""
     small = site.place / "small.anki2"
     make_collection(small, "--notes", "100", "--reviews", "1000")
     ankibak = programs(site.place, site.profile(small), ("ankibak",))["ankibak"]
@@ -29,10 +30,17 @@ def measure(site: Site) -> dict[str, Any]:
     lines = ankibak.command("list").stdout.count(b"\n")
     if lines != min(SHOWN, site.sizes.backups):
         raise BenchmarkError(f"list printed {lines} lines")
+    middle = ankibak.backups()[site.sizes.backups // 2]["id"]
+    words = {"list": (), "show": (middle,), "status": (), "runs": ()}
+    repeats = alternate(
+        site.sizes.repeats, {word: partial(ankibak.command, word, *more) for word, more in words.items()}
+    )
     return {
         "backups": site.sizes.backups,
+        "events_bytes": (ankibak.repository / "state" / "events.jsonl").stat().st_size,
         "rebuild": rebuilt,
-        "programs": alternate(site.sizes.repeats, {"ankibak": lambda: ankibak.command("list")}),
+        "programs": {"ankibak": repeats.pop("list")},
+        "others": repeats,
         "heavy_imports": _heavy_imports(ankibak),
     }
 

@@ -13,6 +13,7 @@ from tests.benchmarks.simulated import Simulation, hours_of
 
 HOURS_A_DAY = 16
 TOLD_EVERY = 30
+WEEK = 7
 
 
 def measure(site: Site) -> dict[str, Any]:
@@ -29,7 +30,10 @@ def _measured(site: Site, ankibak: Ankibak, simulation: Simulation) -> dict[str,
     days = site.sizes.year_days
     end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     simulation.keep(end - timedelta(days=days))
+    grown = []
     for day in range(days):
+        if day % WEEK == 0:
+            grown.append({"day": day, "size_bytes": ankibak.stored().size_bytes})
         if day % TOLD_EVERY == 0:
             site.say(f"day {day} of {days}")
         for at in hours_of(end - timedelta(days=days - day), HOURS_A_DAY):
@@ -38,6 +42,7 @@ def _measured(site: Site, ankibak: Ankibak, simulation: Simulation) -> dict[str,
     backups = 1 + days * HOURS_A_DAY
     figures: dict[str, Any] = {
         "backups": backups,
+        "grown": [*grown, {"day": days, "size_bytes": ankibak.stored().size_bytes}],
         "stored": asdict(ankibak.stored()),
         "deepest": simulation.deepest(),
     }
