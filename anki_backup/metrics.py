@@ -68,16 +68,15 @@ def text(repository: Repository, config: Config, now: datetime) -> str:
     enabled = [name for name, source in config.sources.items() if source.enabled]
     view = overview.look(repository.history, enabled)
     verdict = safety.status(repository, config, now)
-    return told(repository, config, view, verdict, now)
+    return told(config, view, verdict, counters(repository), now)
 
 
-def told(repository: Repository, config: Config, view: Overview, verdict: Safety, now: datetime) -> str:
-    """Return the figures of what was looked at already."""
+def told(config: Config, view: Overview, verdict: Safety, counted: list[Figure], now: datetime) -> str:
+    """Return the figures of what was looked at already; `counted` are the `counters`."""
     figures = [*_of_all(view, verdict)]
     for item in verdict.sources:
         figures += _of_source(view, item, safety.allowed_age(config, item.source, now).total_seconds())
-    figures += _totals(repository)
-    return render(figures)
+    return render(figures + counted)
 
 
 def render(figures: list[Figure]) -> str:
@@ -146,18 +145,23 @@ def _of_backup(backup: Backup, labels: dict[str, str]) -> Iterator[Figure]:
     yield Figure("ankibak_last_backup_timestamp_seconds", labels, backup.created_at.timestamp())
 
 
-def _totals(repository: Repository) -> Iterator[Figure]:
-    """Yield the counters; folded runs count as many as they stand for, so none ever falls."""
+def counters(repository: Repository) -> list[Figure]:
+    """Return what counts over all runs; folded ones count as many as they stand for, so none ever falls.
+
+    Every run there ever was is looked at: who is asked often keeps them until the repository changes.
+    """
     runs: dict[tuple[str, str], int] = {}
     added: dict[str, int] = {}
     for source, outcome, count, stored in _counted(repository):
         runs[source, outcome] = runs.get((source, outcome), 0) + count
         added[source] = added.get(source, 0) + stored
+    found = []
     for source in sorted(added):
         for outcome in OUTCOMES:
             labels = {"source": source, "outcome": outcome}
-            yield Figure("ankibak_runs_total", labels, runs.get((source, outcome), 0))
-        yield Figure("ankibak_added_bytes_total", {"source": source}, added[source])
+            found.append(Figure("ankibak_runs_total", labels, runs.get((source, outcome), 0)))
+        found.append(Figure("ankibak_added_bytes_total", {"source": source}, added[source]))
+    return found
 
 
 def _counted(repository: Repository) -> list[tuple[str, str, int, int]]:

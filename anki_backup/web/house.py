@@ -61,7 +61,8 @@ class House:
 
     def metrics(self) -> str:
         """Return all figures as Prometheus reads them."""
-        return metrics.told(self.desk.repository, self.config, self.overview(), self.safety(), desk.now())
+        counted = self.desk.remembered("counters", lambda: metrics.counters(self.desk.repository))
+        return metrics.told(self.config, self.overview(), self.safety(), counted, desk.now())
 
     def safety(self) -> Safety:
         """Return the verdict; the desk's thread only."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from anki_backup import config
+from anki_backup import config, metrics
+from anki_backup.repository import Repository
 from anki_backup.web.comparing import Comparing
 from anki_backup.web.desk import KEPT, Desk
+from anki_backup.web.house import House
 from tests.web.conftest import Served
 
 
@@ -32,3 +34,15 @@ def test_what_was_asked_for_is_not_remembered_without_bounds(served: Served):
     for limit in range(1, 700):
         assert desk.runs(None, None, limit)
     assert len(desk._known) <= KEPT
+
+
+def test_all_runs_are_counted_once_until_the_repository_changes(served: Served):
+    root = served.place / "repository"
+    house = House(root, config.load(served.place / "config.toml", {}), None)
+    repository = Repository.open(root)
+    for number in (1, 2):
+        failed = {"source": "other", "started_at": f"2026-11-01T1{number}:00:00Z", "outcome": "failed"}
+        with repository.writing("test"):
+            repository.record("run", run=10_000 + number, **failed)
+        assert f'ankibak_runs_total{{source="other",outcome="failed"}} {number}\n' in house.metrics()
+        assert house.desk.remembered("counters", list) == metrics.counters(repository)
