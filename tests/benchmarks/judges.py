@@ -6,7 +6,7 @@ the stricter reading.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import mean
 from typing import Any
 
@@ -53,6 +53,10 @@ def _against(repeats: Repeats, peer: str, limit: float, aim: float | None = None
     if aim is None:
         return shown, f"{times(ratio)} {peer}", ratio <= limit
     return shown, f"{times(ratio)} {peer}", ratio <= limit, ratio <= aim
+
+
+def _within(value: float, limit: float, write: Callable[[float], str], told: str = "") -> Result:
+    return {"ankibak": write(value)}, f"{write(value)}{told}", value <= limit
 
 
 def hours(figures: Raw) -> Iterator[Result]:
@@ -112,8 +116,7 @@ def listing(figures: Raw) -> Iterator[Result]:
 
 def rollback(figures: Raw) -> Iterator[Result]:
     for state in ("backed up", "studied since"):
-        taken = middle(figures["programs"][state])
-        yield {"ankibak": seconds(taken)}, seconds(taken), taken <= ROLLBACK_S
+        yield _within(middle(figures["programs"][state]), ROLLBACK_S, seconds)
 
 
 def adopt(figures: Raw) -> Iterator[Result]:
@@ -125,18 +128,14 @@ def adopt(figures: Raw) -> Iterator[Result]:
 
 def seeing(figures: Raw) -> Iterator[Result]:
     for name, limit in SEEING_S.items():
-        taken = middle(figures["programs"][name])
-        yield {"ankibak": seconds(taken)}, seconds(taken), taken <= limit
+        yield _within(middle(figures["programs"][name]), limit, seconds)
 
 
 def year(figures: Raw) -> Iterator[Result]:
-    size_bytes = figures["stored"]["size_bytes"]
-    yield {"ankibak": size(size_bytes)}, size(size_bytes), size_bytes <= YEAR_BYTES
+    yield _within(figures["stored"]["size_bytes"], YEAR_BYTES, size)
     for step, limit in (("verify", VERIFY_S), ("prune", PRUNE_S)):
-        taken = figures[step]["seconds"]
-        yield {"ankibak": seconds(taken)}, seconds(taken), taken <= limit
-    peak = figures["prune"]["peak_rss_bytes"]
-    yield {"ankibak": size(peak)}, size(peak), peak <= MEMORY_BYTES
+        yield _within(figures[step]["seconds"], limit, seconds)
+    yield _within(figures["prune"]["peak_rss_bytes"], MEMORY_BYTES, size)
 
 
 def decade(figures: Raw) -> Iterator[Result]:
@@ -145,46 +144,31 @@ def decade(figures: Raw) -> Iterator[Result]:
     ratio = last["size_bytes"] / last["newest_bytes"]
     yield {"ankibak": size(last["size_bytes"])}, f"{times(ratio)} the newest", ratio <= DECADE
     grown = (last["size_bytes"] - first["size_bytes"]) / max(1, len(years) - 2)
-    yield {"ankibak": size(grown)}, size(grown), grown <= GROWTH_BYTES
+    yield _within(grown, GROWTH_BYTES, size)
     oldest, newest = (middle(figures["exports"][name]) for name in ("oldest", "newest"))
     yield {"ankibak": seconds(oldest)}, f"{times(oldest / newest)} the newest", oldest <= 1.5 * newest
-    taken, slowest = middle(figures["day_after"]), max(each["seconds"] for each in figures["day_after"])
-    label = f"{seconds(taken)}, the slowest {seconds(slowest)}"
-    yield {"ankibak": seconds(taken)}, label, taken <= HOURS_PRUNE_S
+    slowest = max(each["seconds"] for each in figures["day_after"])
+    told = f", the slowest {seconds(slowest)}"
+    yield _within(middle(figures["day_after"]), HOURS_PRUNE_S, seconds, told)
 
 
 def serve(figures: Raw) -> Iterator[Result]:
     """Hold the slowest and the largest of all kinds against the bars, each after its first look."""
-    for part in ("pages", "documents"):
-        taken = {name: middle(later(each)) for name, each in figures[part].items()}
-        slowest = max(taken, key=lambda name: taken[name])
-        yield (
-            {"ankibak": seconds(taken[slowest])},
-            f"{seconds(taken[slowest])}, {slowest}",
-            (taken[slowest] <= PAGE_S),
-        )
-    sizes = {
-        name: max(answer["wire_bytes"] for answer in each)
-        for part in ("pages", "documents")
-        for name, each in figures[part].items()
-    }
-    largest = max(sizes, key=lambda name: sizes[name])
-    yield (
-        {"ankibak": size(sizes[largest])},
-        f"{size(sizes[largest])}, {largest}",
-        sizes[largest] <= PAGE_BYTES,
-    )
-    taken_beside = middle(figures["slow"]["requests"])
-    yield {"ankibak": seconds(taken_beside)}, seconds(taken_beside), taken_beside <= PAGE_S
+    answers = {"pages": figures["pages"], "documents": figures["documents"]}
+    for kinds in answers.values():
+        taken, kind = max((middle(later(each)), kind) for kind, each in kinds.items())
+        yield _within(taken, PAGE_S, seconds, f", {kind}")
+    sizes = [
+        (max(answer["wire_bytes"] for answer in each), kind)
+        for kinds in answers.values()
+        for kind, each in kinds.items()
+    ]
+    yield _within(max(sizes)[0], PAGE_BYTES, size, f", {max(sizes)[1]}")
+    yield _within(middle(figures["slow"]["requests"]), PAGE_S, seconds)
     download = figures["downloads"]["tar.zst"]
-    peak = download["peak_rss_bytes"]
-    yield (
-        {"ankibak": size(peak)},
-        f"{size(peak)} for {size(download['wire_bytes'])}",
-        (peak <= DOWNLOAD_MEMORY_BYTES),
-    )
-    start = middle(figures["starts"]["by itself"])
-    yield {"ankibak": seconds(start)}, seconds(start), start <= START_S
+    told = f" for {size(download['wire_bytes'])}"
+    yield _within(download["peak_rss_bytes"], DOWNLOAD_MEMORY_BYTES, size, told)
+    yield _within(middle(figures["starts"]["by itself"]), START_S, seconds)
 
 
 def later(repeats: Sequence[Mapping[str, float]]) -> Sequence[Mapping[str, float]]:

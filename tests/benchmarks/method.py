@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from tests.benchmarks.inputs import Sizes
 from tests.benchmarks.judges import Raw
-from tests.benchmarks.scenarios import SCENARIOS
+from tests.benchmarks.scenarios import LONG, SCENARIOS
 from tests.benchmarks.written import size
 
 TEXT = """
@@ -49,11 +49,14 @@ TEXT = """
 ## Repeat it
 
 ```
-make bench                                   # everything; replaces this page and benchmarks.json
+make bench                                   # all but the longest; replaces this page and benchmarks.json
 make bench ARGS='--quick'                    # a few minutes; fewer hours, files and repeats, prints the table
-make bench ARGS='--only hours --out /tmp/b'  # one of: {names}
+make bench ARGS='--only hours --out /tmp/b'  # one or some of those below
 make bench ARGS='--only year --merge'        # that one anew, the others as this page has them
 ```
+
+Scenarios: {names}.
+Of these, {long} take so long that they are measured only when they are named.
 """
 
 # Which scenario's size stands at each place of the text.
@@ -79,4 +82,11 @@ def text(scenarios: Mapping[str, Raw]) -> str:
         place: scenarios.get(scenario, {}).get("measured", {}).get("sizes", {}).get(name, full[name])
         for place, (scenario, name) in SIZES.items()
     }
-    return TEXT.format(**told, cards=2 * told["notes"], own=size(max(own)), names=", ".join(SCENARIOS))
+    names = ", ".join(SCENARIOS)
+    return TEXT.format(
+        **told,
+        cards=2 * told["notes"],
+        own=size(max(own, default=0)),
+        names=names,
+        long=" and ".join(sorted(LONG)),
+    )
