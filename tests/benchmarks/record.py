@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.benchmarks.inputs import Sizes
 from tests.benchmarks.measure import machine, versions
+from tests.benchmarks.scenarios import SCENARIOS
 
 SCHEMA = 2
 FILE = "benchmarks.json"
@@ -48,7 +49,11 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def merged(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record with what was measured now; a scenario that failed takes no figures away."""
+    """Return the record with what was measured now, in the order in which a whole run measures.
+
+    A scenario that failed takes no figures away.
+    """
     kept = before["scenarios"]
     taken = {name: each for name, each in now["scenarios"].items() if name not in kept or "error" not in each}
-    return {"schema": SCHEMA, "scenarios": {**kept, **taken}}
+    both = {**kept, **taken}
+    return {"schema": SCHEMA, "scenarios": {name: both[name] for name in SCENARIOS if name in both}}

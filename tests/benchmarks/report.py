@@ -31,8 +31,10 @@ REDUCED = """**Reduced, with fewer hours, files or repeats than the bars speak o
 
 
 def write(folder: Path, raw: Raw) -> None:
-    """Write the page, the raw figures and the pictures into `folder`."""
+    """Write the page, the raw figures and the pictures into `folder`, in place of those of another time."""
     folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("benchmarks*.svg"):
+        path.unlink()
     (folder / record.FILE).write_text(json.dumps(raw, indent=1, ensure_ascii=False) + "\n")
     (folder / "BENCHMARKS.md").write_text(markdown(raw))
     for picture in pictures.drawn(raw["scenarios"]):
