@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import sqlite3
 import subprocess
@@ -108,10 +109,13 @@ def test_who_needs_no_backup_program_gets_the_same_bytes_too(name: str, tmp_path
         pytest.skip("zstd is not installed")
     (tmp_path / "profile").mkdir()
     program = simple(tmp_path, tmp_path / "profile")[name]
-    states = [bytes(range(256)) * 400, bytes(range(256)) * 300 + b"more", b"less"]
+    first = random.Random(1).randbytes(200_000)
+    states = [first, first[:-1000] + b"changed", first[1000:]]
     for state in states:
         (tmp_path / "profile" / "collection.anki2").write_bytes(state)
         program.capture()
+    size = program.stored().size_bytes
+    assert size > 590_000 if name == "a copy" else 200_000 < size < 202_000
     for number, state in enumerate(states, start=1):
         program.extract(str(number), tmp_path / f"out-{number}")
         assert (tmp_path / f"out-{number}").read_bytes() == state
