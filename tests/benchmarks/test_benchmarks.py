@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,13 @@ from typing import Any
 import pytest
 
 from anki_backup import archives
-from tests.benchmarks import make_collection, make_versions, study_hour
+from anki_backup.repository import Repository
+from tests.benchmarks import make_backups, make_collection, make_versions, study_hour
 from tests.benchmarks.inputs import Site, Sizes, Student
 from tests.benchmarks.measure import BenchmarkError, Stored, process, rotated, stored
-from tests.benchmarks.peers import PROGRAMS, programs
+from tests.benchmarks.peers import PROGRAMS, Ankibak, programs
 from tests.benchmarks.scenarios import SCENARIOS, export
+from tests.benchmarks.serving import Wire
 from tests.benchmarks.simple import simple
 
 TINY = Sizes(notes=20, reviews=100, repeats=1, hours=1)
@@ -163,3 +167,44 @@ def test_bench_says_what_it_can_measure() -> None:
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert all(name in said for name in SCENARIOS)
     assert set(PROGRAMS) == {"ankibak", "restic", "borg", "borg 4 KiB"}
+
+
+def test_made_backups_are_whole_differ_and_have_the_runs_that_made_them(
+    collection: Path, tmp_path: Path
+) -> None:
+    ankibak = programs(tmp_path, collection.parent, ("ankibak",))["ankibak"]
+    assert isinstance(ankibak, Ankibak)
+    ankibak.capture()
+    make_backups.make(ankibak.repository, 300)
+    ankibak.command("catalog", "rebuild")
+    assert ankibak.command("verify").stdout == b""
+    listed = ankibak.backups()
+    assert len(listed) == len({backup["id"] for backup in listed}) == 300
+    assert len({backup["stats"]["revlog"] for backup in listed}) > 1
+    assert [backup["sequence"] for backup in listed] == list(range(300, 0, -1))
+    runs = Repository.open(ankibak.repository).runs()
+    assert [run.backup for run in runs if run.outcome == "created"] == [each["id"] for each in listed]
+    assert {run.outcome for run in runs} == {"created", "skipped", "failed"}
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_every_byte_of_an_answer_is_counted_however_it_comes(chunked: bool) -> None:
+    body = b"5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n" if chunked else b"hello!"
+    kind = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 6"
+    answer = b"HTTP/1.1 200 OK\r\n" + kind + b"\r\n\r\n" + body
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            for _ in range(2):
+                connection.recv(10_000)
+                for at in range(0, len(answer), 7):
+                    connection.sendall(answer[at : at + 7])
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        with Wire(listening.getsockname()[1]) as wire:
+            found = [wire.get("/") for _ in range(2)]
+        serving.join()
+    assert [(each.status, each.wire_bytes) for each in found] == [(200, len(answer))] * 2
