@@ -33,7 +33,8 @@ TEXT = """
   backup, the call alone, in a process that has opened the collection.
 - **`export`**: after {export_hours:,} captured hours, each of the newest {export_newest} and a sample of the
   others is exported once and its SHA-256 compared; the slowest, the deepest and the oldest are then measured
-  beside `borg extract` from a repository that holds those very files.
+  beside `borg extract` from a repository that holds those very files. In the picture a dot of borg is a
+  median, and so is ours at the same age; our others are single exports.
 - **`import`**: {versions} packages as Anki's own backups are, a day of study and new notes between each, with
   a new field, a changed template and Check Database twice (`tests/benchmarks/make_versions.py`;
   {version_notes:,} notes). The peers capture each collection unpacked, which is their best case: a package

@@ -56,9 +56,13 @@ def _year(figures: Raw) -> Iterator[Picture]:
 
 
 def _export(figures: Raw) -> Iterator[Picture]:
-    ours = [(each["age"], each["seconds"]) for each in figures["looked"]]
-    theirs = [(each["age"], middle(each["programs"]["borg"])) for each in figures["chosen"]]
-    curves = [Curve("ankibak", ours, joined=False), Curve("borg", theirs, joined=False)]
+    both = {
+        name: {each["age"]: middle(each["programs"][name]) for each in figures["chosen"]}
+        for name in ("ankibak", "borg")
+    }
+    # Those that were looked at once stand only where there is no median, measured in turns with borg.
+    both["ankibak"] = {each["age"]: each["seconds"] for each in figures["looked"]} | both["ankibak"]
+    curves = [Curve(name, sorted(points.items()), joined=False) for name, points in both.items()]
     svg = chart.curves(
         "Time of an export by the age of its backup", "captured hours before the newest", "seconds", curves
     )
