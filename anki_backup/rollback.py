@@ -89,7 +89,9 @@ def prepare(repository: Repository, source: Source, wish: Wish, *, dry: bool = F
         repository.restore_collection(wish.target.id, path)
         staging.mark_schema(path)
         with ThreadPoolExecutor(1) as pool:
-            whole = pool.submit(collection.check, path, thorough=True)
+            # As thorough as when it was backed up: that an index was wrong already is no reason to
+            # refuse the way back (Anki's Check Database makes it anew), and its bytes are those.
+            whole = pool.submit(collection.check, path, thorough=False)
             then = preview.read(wish.target, path, files, whole)
             changes = unreadable = None
             try:

@@ -13,9 +13,11 @@ import time
 import pytest
 from anki.collection import Collection
 
+from anki_backup import collection
+from anki_backup.errors import SourceError
 from anki_backup.repository import Repository
 from tests.conftest import ROOT
-from tests.made_collections import make_varied
+from tests.made_collections import make_varied, sql
 from tests.typed_home import Home, change
 
 
@@ -179,6 +181,16 @@ def test_a_damaged_backup_is_refused_before_anything_happens(changed):
     path.write_bytes(path.read_bytes()[:-9] + b"?" * 9)
     changed.type("rollback", changed.first, "--yes", code=6)
     assert (changed.content(), changed.leftovers()) == (before, set())
+
+
+def test_an_index_that_was_wrong_already_is_no_reason_to_refuse(changed):
+    break_it = "UPDATE sqlite_schema SET sql = replace(sql, '(usn)', '(id)') WHERE name = 'ix_revlog_usn'"
+    sql(changed.collection, "PRAGMA writable_schema=ON", break_it)
+    with pytest.raises(SourceError, match="ix_revlog_usn"):
+        collection.check(changed.collection, thorough=True)
+    backup = changed.back_up()
+    change(changed, 2)
+    assert changed.roll_back(backup)["to"] == backup
 
 
 @pytest.mark.parametrize("broken", [b"", b"no database", None])
