@@ -23,6 +23,7 @@ from msgspec import structs
 from anki_backup import chains, collection, durable, media, preview, staging, swap
 from anki_backup import intent as intents
 from anki_backup.baseline import Baseline
+from anki_backup.cooldown import left_after
 from anki_backup.errors import BusyError, DamageError, NotFoundError, SourceError
 from anki_backup.gather import Options
 from anki_backup.hold import held, merge
@@ -175,16 +176,7 @@ def cooldown(repository: Repository, wish: Wish, least: timedelta, now: datetime
     last = repository.last_rollback(wish.target.source)
     if last and wish.pushed and not last.get("pushed") and last["to"] == wish.target.id:
         return timedelta()
-    return wait_after(datetime.fromisoformat(last["at"]), least, now) if last else timedelta()
-
-
-def wait_after(last: datetime, least: timedelta, now: datetime) -> timedelta:
-    """Return what is left of a cooldown that began at `last`.
-
-    Nothing where that is yet to come: a clock that was set back would begin it anew
-    at each question, and lock everybody out for as long as it is behind.
-    """
-    return timedelta() if now < last else max(least - (now - last), timedelta())
+    return left_after(datetime.fromisoformat(last["at"]), least, now) if last else timedelta()
 
 
 def undoing(repository: Repository, source: str | None) -> Backup:

@@ -15,8 +15,8 @@ from tests.conftest import ROOT
 # A room imports only rooms written before it; a new room joins in the commit that makes it.
 ROOMS = """
     errors figures model values redaction listeners settings keys document environment config
-    calendars due durable locks deltas pages moved retention forks secrets logins credentials hostkeys
-    library grafts answers mirror device sender parts zips frames pieces filenames bundle
+    calendars cooldown due durable locks deltas pages moved retention forks secrets logins credentials
+    hostkeys library grafts answers mirror device sender parts zips frames pieces filenames bundle
     packages archives leaves presence words scratch
   | header payloads objects chains walk media medialist canonical messages collection pictures content
     window lookout things rows differences compare spotted events catalog replay history

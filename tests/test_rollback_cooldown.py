@@ -8,8 +8,8 @@ import pytest
 
 from anki_backup import events
 from anki_backup.config import Config
+from anki_backup.cooldown import left_after
 from anki_backup.repository import Repository
-from anki_backup.rollback import wait_after
 from anki_backup.web.desk import Desk
 
 
@@ -17,7 +17,7 @@ from anki_backup.web.desk import Desk
 def test_a_clock_that_was_set_back_locks_nobody_out(passed_s, left_s):
     """Nothing is left to wait for where the last rollback is yet to come: it would be so for years."""
     last = datetime(2026, 11, 20, tzinfo=UTC)
-    left = wait_after(last, timedelta(minutes=10), last + timedelta(seconds=passed_s))
+    left = left_after(last, timedelta(minutes=10), last + timedelta(seconds=passed_s))
     assert left == timedelta(seconds=left_s)
 
 

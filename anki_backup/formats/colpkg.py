@@ -13,13 +13,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from anki_backup import chains, filenames, library, packages, parts, payloads
+import zstandard
+
+from anki_backup import filenames, library, packages, parts
 from anki_backup.formats import Options, Outcome
 from anki_backup.pieces import Contents
 from anki_backup.zips import Sink, Writer
 
 # A message of protobuf that says: version 3.
 META = b"\x08\x03"
+LEVEL = 3
+BLOCK = 1 << 20
 
 
 def stream(contents: Contents, sink: Sink, options: Options) -> Outcome:
@@ -62,7 +66,14 @@ def _collection(contents: Contents) -> Iterator[Iterator[bytes]]:
     with tempfile.TemporaryDirectory(prefix="ankibak-") as place:
         path = Path(place) / "collection.anki2"
         contents.collection(path)
-        with open(path, "rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            # Without threads: each would want megabytes of its own, and media take far longer.
-            yield payloads.packed(chains.file_blocks(file.fileno(), size), size, 0)
+        yield _packed(path)
+
+
+def _packed(path: Path) -> Iterator[bytes]:
+    # Without threads: each would want megabytes of its own, and the media take far longer.
+    packer = zstandard.ZstdCompressor(level=LEVEL).compressobj(size=os.stat(path).st_size)
+    with open(path, "rb", buffering=0) as file:
+        while block := file.read(BLOCK):
+            if packed := packer.compress(block):
+                yield packed
+    yield packer.flush()

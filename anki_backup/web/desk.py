@@ -16,7 +16,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
-from anki_backup import events, overview, pictures, rollback
+from anki_backup import cooldown, events, overview, pictures
 from anki_backup.catalog import Entry
 from anki_backup.config import Config
 from anki_backup.errors import DamageError, NotFoundError
@@ -208,7 +208,7 @@ class Desk:
         ]
         if not newest:
             return 0
-        left = rollback.wait_after(newest[-1], self.config.security.rollback_cooldown, now)
+        left = cooldown.left_after(newest[-1], self.config.security.rollback_cooldown, now)
         return ceil(left / timedelta(seconds=1))
 
 
