@@ -156,7 +156,8 @@ class Device:
         was put back to an older state, or because it told a wrong number once.
         """
         now, before = self._state(), self._mirror.known.revision
-        if before and before.scm == now.scm and now.usn < before.usn:
+        # After a sync, this is the server's number and one more.
+        if before and before != now and before.scm == now.scm and now.usn <= before.usn:
             raise Unfaithful
         return now
 
