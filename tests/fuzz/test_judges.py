@@ -57,7 +57,8 @@ def test_a_lie_is_told_from_a_wreck_and_from_what_says_the_same():
     assert (wreck.is_lie, wreck.is_harmless) == (False, False)
     lie = _told("/sync/meta 1 in more 0 5", message)
     assert json.loads(lie.became) == {"usn": 6, "msg": ""}
-    assert (lie.is_lie, lie.is_harmless) == (True, False)
+    assert (lie.is_lie, lie.is_harmless, lie.counts_one_too_many) == (True, False, False)
+    assert _told("/sync/meta 1 in more 0 1", message).counts_one_too_many
     same = _told("/sync/meta 1 in json 1 1", message)
     assert (same.is_lie, same.is_harmless) == (False, True)
     assert _told("/sync/meta 1 in json 1 true", message).is_lie
