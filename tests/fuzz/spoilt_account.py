@@ -34,7 +34,7 @@ from tests.sync_proxy import Answer, SyncProxy
 from tests.sync_server import PASSWORD, Client, SyncServer
 
 # Of these come the times by which the library tells which side is newer.
-TIMES = {"/sync/meta", "/sync/finish"}
+TIMES = {"/sync/meta", "/sync/finish", "/sync/download"}
 NOTHING = ([], [[], []])
 LOOK = 20
 KEPT = 8
