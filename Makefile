@@ -13,7 +13,7 @@ ARGS ?=
 SPREAD = -n $$(( $$(nproc) + 1 )) --dist worksteal
 HEART := objects payloads pages repository durable retention
 
-.PHONY: help setup test faults faults-full coverage mutants bench demo lint types man format clean
+.PHONY: help setup test faults faults-full coverage mutants mutants-full bench demo lint types man format clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -31,6 +31,7 @@ faults-full: .venv/ready .venv/tools ## the same at every call, state, byte and 
 	ANKIBAK_FAULTS=full $(BIN)/python -m pytest tests/faults -m faults $(ARGS)
 	$(BIN)/python -m tests.fuzz
 	$(BIN)/python -m tests.mutants
+	$(BIN)/python -m tests.mutants.generated
 
 coverage: .venv/ready .venv/tools ## fail where a branch of the heart is taken by no test
 	$(BIN)/python -m pytest $(SPREAD) -m "not faults" --cov=anki_backup --cov-branch --cov-report= $(ARGS)
@@ -38,6 +39,9 @@ coverage: .venv/ready .venv/tools ## fail where a branch of the heart is taken b
 
 mutants: .venv/ready .venv/tools ## break the code on purpose and see a test fail
 	$(BIN)/python -m tests.mutants $(ARGS)
+
+mutants-full: .venv/ready .venv/tools ## change all that can be changed of the heart, and print the score: half an hour
+	$(BIN)/python -m tests.mutants.generated $(ARGS)
 
 bench: .venv/ready ## measure, beside restic and borg
 	@$(apt)

@@ -67,7 +67,7 @@ def lost(mutants: Iterable[Mutant], root: Path = ROOT) -> list[Mutant]:
 def fails_unbroken(test: str) -> str:
     """Return which test of a file fails in a copy that nothing was done to; nothing if all pass."""
     with tempfile.TemporaryDirectory(prefix="mutant.") as folder:
-        code, output = _pytest(_checkout(Path(folder)), [test])
+        code, output = _pytest(checkout(Path(folder)), [test])
         return "" if code == PASSED else _first_failure(output) or f"{test}: pytest exit {code}"
 
 
@@ -77,7 +77,7 @@ def judge(mutant: Mutant, failing: Mapping[str, str]) -> Verdict:
     if known := [failing[test] for test in mutant.tests if failing[test]]:
         return Verdict(mutant, NO_VERDICT, f"fails without the breakage: {known[0]}", 0.0)
     with tempfile.TemporaryDirectory(prefix="mutant.") as folder:
-        copy = _checkout(Path(folder))
+        copy = checkout(Path(folder))
         file = copy / mutant.file
         text = mutant.applied(file.read_text())
         if text is None:
@@ -96,10 +96,10 @@ def judge(mutant: Mutant, failing: Mapping[str, str]) -> Verdict:
     return Verdict(mutant, NO_VERDICT, f"pytest exit {code}: {output.strip()[-300:]}", seconds)
 
 
-def _checkout(folder: Path) -> Path:
+def checkout(folder: Path) -> Path:
     """Copy the checkout, without byte code: a stale one would run instead of the breakage."""
-    copy = folder / "checkout"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "build", "dist"))
+    copy, left_out = folder / "checkout", shutil.ignore_patterns(".*", "__pycache__", "build", "dist")
+    shutil.copytree(ROOT, copy, ignore=left_out, dirs_exist_ok=True)
     return copy
 
 

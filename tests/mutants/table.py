@@ -117,6 +117,27 @@ MUTANTS = [
         ("tests/test_durable.py",),
     ),
     Mutant(
+        "what the disk refuses is no error of ours",
+        "anki_backup/durable.py",
+        """raise StorageError(f"can't write {path}: {reason}", hint=hint) from error""",
+        "raise",
+        ("tests/test_durable.py",),
+    ),
+    Mutant(
+        "a file that could not be finished stays behind",
+        "anki_backup/durable.py",
+        "            with suppress(OSError):\n                os.unlink(part)\n            raise\n",
+        "            raise\n",
+        ("tests/test_durable.py",),
+    ),
+    Mutant(
+        "a link that lies where a file is to be made is followed",
+        "anki_backup/durable.py",
+        "            os.unlink(part)\n            fd = os.open(part, CREATE, 0o600)\n",
+        "            fd = os.open(part, os.O_RDWR | os.O_TRUNC)\n",
+        ("tests/test_durable.py",),
+    ),
+    Mutant(
         "a line of the log is not synced",
         "anki_backup/durable.py",
         "                if sync:\n",
@@ -187,12 +208,33 @@ MUTANTS = [
         (KILLS,),
     ),
     Mutant(
+        "a run whose writer died is not recorded",
+        "anki_backup/repository.py",
+        'if newest and newest["event"] == "run_started":',
+        "if False:",
+        ("tests/test_repository_log.py",),
+    ),
+    Mutant(
+        "who writes to a repository does not hold its lock",
+        "anki_backup/repository.py",
+        'with locks.lock(self.root / "state" / "lock", command, wait_s):',
+        "if True:",
+        ("tests/test_repository.py",),
+    ),
+    Mutant(
+        "a rollback that was interrupted stays so",
+        "anki_backup/repository.py",
+        "self.settled = swap.settle(self.root)",
+        "self.settled = None",
+        ("tests/test_rollback.py",),
+    ),
+    Mutant(
         "the current backup is pointed to before it is there",
         "anki_backup/runs.py",
-        "            attempt = Attempt(repository, source, options)\n",
-        "            attempt = Attempt(repository, source, options)\n"
-        "            from anki_backup.model import now\n"
-        "            repository.point(source.name, repository.next_place(now())[0])\n",
+        "        attempt = Attempt(repository, source, options)\n",
+        "        attempt = Attempt(repository, source, options)\n"
+        "        from anki_backup.model import now\n"
+        "        repository.point(source.name, repository.next_place(now())[0])\n",
         (KILLS,),
     ),
     Mutant(
@@ -221,8 +263,8 @@ MUTANTS = [
     Mutant(
         "the state of windows counts as a change",
         "anki_backup/content.py",
-        'if table == "config" and WINDOWS.fullmatch(values[0][1]):',
-        "if False:",
+        'if table != "config" or not WINDOWS.fullmatch(values[0][1]):',
+        "if True:",
         ("tests/test_content.py",),
     ),
     Mutant(
