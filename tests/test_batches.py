@@ -94,6 +94,7 @@ def test_a_file_system_that_could_not_be_synced_makes_nothing_durable(tmp_path, 
         def __init__(self, *args, **kwargs) -> None:
             self.syncfs = lambda fd: real(*args, **kwargs).syncfs(-1)
 
+    ctypes.set_errno(0)
     monkeypatch.setattr(ctypes, "CDLL", Refusing)
     batch, before = durable.Batch(tmp_path), len(os.listdir("/proc/self/fd"))
     filled(batch, tmp_path / "folder", durable.FEW + 1)

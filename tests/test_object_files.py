@@ -65,6 +65,19 @@ def test_what_the_disk_will_not_read_is_damage_to_the_object_of_that_name(store,
     refused(lambda: store.payload_is_sound(name))
 
 
+def test_a_stream_that_the_disk_spoils_gets_no_name(store, monkeypatch):
+    pwrite = os.pwrite
+
+    def spoiling(fd: int, data: bytes, at: int) -> int:
+        pwrite(fd, bytes(9), HEADER_BYTES)
+        return pwrite(fd, data, at)
+
+    monkeypatch.setattr(os, "pwrite", spoiling)
+    with pytest.raises(DamageError, match=f"^object {sha(TEXT)} is damaged: "):
+        store.put_blocks(sha(TEXT), len(TEXT), [TEXT])
+    assert not store.has(sha(TEXT))
+
+
 def test_a_damaged_frame_is_damage_to_the_object_of_that_name(store):
     name = store.put(TEXT)
     file = store.path(name).read_bytes()
@@ -151,6 +164,8 @@ def test_the_checksum_of_many_blocks_is_over_all_of_them(store):
     info, file = store.info(name), store.path(name).read_bytes()
     assert (info.kind, info.size, info.position, info.base) == (ZSTD, size, 0, None)
     assert info.crc == zlib.crc32(file[HEADER_BYTES:])
+    frame = zstandard.get_frame_parameters(file[HEADER_BYTES:])
+    assert (frame.content_size, frame.window_size) == (size, 1 << payloads.WINDOW_LOG)
     assert info.stored_bytes == len(file) == store.added_bytes > 2 * payloads.BLOCK
     assert store.payload_is_sound(name)
     for at in (HEADER_BYTES, payloads.BLOCK + HEADER_BYTES, len(file) - 1):

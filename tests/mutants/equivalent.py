@@ -89,18 +89,6 @@ EQUIVALENT = [
         "a thread more packs the same content",
     ),
     Equivalent(
-        "payloads.packed",
-        "packer = zstandard.ZstdCompressor(level=LEVEL, threads=threads).compressobj(size=size)",
-        "packer = zstandard.ZstdCompressor(threads=threads).compressobj(size=size)",
-        "LEVEL is zstd's own",
-    ),
-    Equivalent(
-        "payloads.packed",
-        "packer = zstandard.ZstdCompressor(level=LEVEL, threads=threads).compressobj(size=size)",
-        "packer = zstandard.ZstdCompressor(level=LEVEL, ).compressobj(size=size)",
-        "fewer threads pack the same content",
-    ),
-    Equivalent(
         "payloads._Local.__init__",
         "self.compressor = zstandard.ZstdCompressor(level=1)",
         "self.compressor = zstandard.ZstdCompressor(level=2)",
