@@ -82,7 +82,7 @@ def judge(
             if age < policy.within:
                 reasons[backup.id].append(f"within {policy.within.text or policy.within}")
     for rule, period in PERIODS.items():
-        for name in _kept_by(rule, getattr(policy, rule), period, local):
+        for name in _kept_by(getattr(policy, rule), period, local):
             reasons[name].append(rule)
     kept = {name for name, found in reasons.items() if found}
     standing = _standing(local, kept)
@@ -124,7 +124,7 @@ def _ages(ordered: Sequence[Backup], longest: timedelta) -> Iterator[tuple[Backu
 
 
 def _kept_by(
-    rule: str, count: int | str | None, period: Callable[[datetime], object], local: dict[str, datetime]
+    count: int | str | None, period: Callable[[datetime], object], local: dict[str, datetime]
 ) -> Iterator[str]:
     """Yield the last backup of each of the newest `count` periods; `local` is newest first."""
     left = len(local) if count == "all" else int(count or 0)
