@@ -102,3 +102,12 @@ def test_a_file_system_that_could_not_be_synced_makes_nothing_durable(tmp_path, 
         batch.flush()
     assert str(caught.value.__cause__) == "[Errno 9] Bad file descriptor"
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_file_of_the_working_directory_is_synced_with_it(tmp_path, synced, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_bytes(b"x")
+    batch = durable.Batch(tmp_path)
+    batch.add("file")
+    batch.flush()
+    assert synced == ["file", tmp_path.name]

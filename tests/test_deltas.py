@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from anki_backup import deltas, pages
@@ -157,6 +157,7 @@ def test_equal_files_need_no_frame():
     st.sampled_from([-100, -1, 0, 1]),
     st.sampled_from([512, 1024, pages.FRAME_BYTES]),
 )
+@example((b"a" * 2048, b"b" * 512), -1, 1024)
 def test_a_delta_that_would_pass_its_limit_is_given_up(pair, more, frame_bytes):
     whole = encode(*pair, frame_bytes=frame_bytes)
     size = len(whole[0]) + sum(map(len, whole[1]))
@@ -173,8 +174,7 @@ def test_many_frames_give_what_one_gives(pair):
 def test_growth_beyond_one_frame_is_applied_where_the_base_lies():
     old, new = b"a" * 4 * 4096, b"a" * 3 * 4096 + b"b" * 9 * 4096
     table, frames = encode(old, new, frame_bytes=4 * 4096)
-    assert len(frames) == 3
-    assert patched(deltas.unpack(table), frames, old, len(new)) == new
+    assert len(frames) == 3 and patched(deltas.unpack(table), frames, old, len(new)) == new
 
 
 @st.composite

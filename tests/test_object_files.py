@@ -65,6 +65,10 @@ def test_what_the_disk_will_not_read_is_damage_to_the_object_of_that_name(store,
     refused(lambda: store.payload_is_sound(name))
 
 
+def test_no_two_writers_are_given_one_place(store):
+    assert len({store.incoming() for _ in range(9)}) == 9
+
+
 def test_a_stream_that_the_disk_spoils_gets_no_name(store, monkeypatch):
     pwrite = os.pwrite
 

@@ -35,10 +35,28 @@ EQUIVALENT = [
         "None is as false as False",
     ),
     Equivalent(
+        "durable.Batch.add",
+        "self._files[str(path)] = None",
+        'self._files[str(path)] = ""',
+        "only the keys count",
+    ),
+    Equivalent(
         "objects.ObjectStore.__init__",
         "self._serial = 0",
         "self._serial = 1",
         "from where the names of unfinished files are counted is no matter",
+    ),
+    Equivalent(
+        "objects.ObjectStore.incoming",
+        "self._serial += 1",
+        "self._serial -= 1",
+        "how the names of unfinished files are counted is no matter",
+    ),
+    Equivalent(
+        "objects.ObjectStore.incoming",
+        "self._serial += 1",
+        "self._serial += 2",
+        "how the names of unfinished files are counted is no matter",
     ),
     Equivalent(
         "objects.ObjectStore.publish",

@@ -119,10 +119,16 @@ def main() -> int:
         home = (given.at or Path(folder)).absolute()
         copy = home / "checkout"
         if not given.report:
-            before = list(tried(copy))
-            left = [change.name for change in before if change.word != KILLED]
+            before = {change.name for change in tried(copy) if change.word == SURVIVED}
             checkout(home)
-            if code := run(copy, given.jobs, given.names or (left if len(left) < len(before) else [])):
+            # Which test runs which function may be another now.
+            (copy / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
+            if code := run(copy, given.jobs, given.names):
+                return code
+            again = [
+                change.name for change in tried(copy) if change.word == SURVIVED and change.name in before
+            ]
+            if again and not given.names and (code := run(copy, given.jobs, again)):
                 return code
         return report(copy)
 
