@@ -123,7 +123,8 @@ def hold(state: tuple[Path, Trial], modes: list[str], points: int) -> None:
     campaign = Campaign(base, trial, modes, max_points=0 if FULL else points, codes=CODES, settle_s=SETTLE_S)
     results = campaign.run()
     bad = [str(result) for result in results if result.verdict != "ok"]
-    assert not bad, "\n".join([*bad, summary(results)[1]])
+    print(summary(results)[1])
+    assert not bad, "\n".join(bad)
 
 
 def test_a_killed_import_is_gone_on_with(state: tuple[Path, Trial]) -> None:

@@ -23,7 +23,8 @@ def hold(pruned: Pruned, modes: list[str], points: int) -> None:
     campaign = Campaign(pruned.base, pruned.trial(), modes, max_points=0 if FULL else points, codes=CODES)
     results = campaign.run()
     bad = [str(result) for result in results if result.verdict != "ok"]
-    assert not bad, "\n".join([*bad, summary(results)[1]])
+    print(summary(results)[1])
+    assert not bad, "\n".join(bad)
 
 
 def test_a_killed_prune_keeps_what_stays_and_the_next_one_finishes(pruned: Pruned) -> None:

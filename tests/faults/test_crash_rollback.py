@@ -36,7 +36,8 @@ def hold(rolled_back: RolledBack, modes: list[str], points: int, nested: int = 0
     )
     results = campaign.run()
     bad = [str(result) for result in results if result.verdict != "ok"]
-    assert not bad, "\n".join([*bad, summary(results)[1]])
+    print(summary(results)[1])
+    assert not bad, "\n".join(bad)
 
 
 def test_a_killed_rollback_leaves_the_old_state_or_the_new_one(rolled_back: RolledBack) -> None:

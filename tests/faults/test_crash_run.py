@@ -36,7 +36,8 @@ def hold(state: State, modes: list[str], points: int, nested: int = 0) -> None:
     )
     results = campaign.run()
     bad = [str(result) for result in results if result.verdict != "ok"]
-    assert not bad, "\n".join([*bad, summary(results)[1]])
+    print(summary(results)[1])
+    assert not bad, "\n".join(bad)
 
 
 @pytest.fixture(params=["first", "changed"])

@@ -191,7 +191,8 @@ def hold(base: Path, trial: Trial, word: str, settle_s: float = 0) -> None:
         )
         results = campaign.run()
         bad += [str(result) for result in results if result.verdict != "ok"]
-    assert not bad, "\n".join([*bad, summary(results)[1]])
+    print(summary(results)[1])
+    assert not bad, "\n".join(bad)
 
 
 @pytest.mark.parametrize("word", SCENARIOS)

@@ -52,4 +52,5 @@ def test_a_power_cut_during_a_prune_keeps_what_stays(fs: str, pruned: Pruned) ->
     # Of all states, not only of those that are built.
     assert not torn, "\n".join(torn)
     bad = [str(result) for result in results if result.why]
-    assert not bad, "\n".join([*bad, summary(results, campaign.distinct)[1]])
+    print(summary(results, campaign.distinct)[1])
+    assert not bad, "\n".join(bad)

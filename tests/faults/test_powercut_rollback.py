@@ -19,4 +19,5 @@ def test_a_power_cut_during_a_rollback_leaves_one_state_of_both(fs: str, rolled_
     )
     results = campaign.run()
     bad = [str(result) for result in results if result.why]
-    assert not bad, "\n".join([*bad, summary(results, campaign.distinct)[1]])
+    print(summary(results, campaign.distinct)[1])
+    assert not bad, "\n".join(bad)

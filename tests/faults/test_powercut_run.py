@@ -21,4 +21,5 @@ def test_a_power_cut_keeps_every_backup_and_what_exit_0_promised(
     campaign = Campaign(state.base, state.trial(), fs, max_states=0 if FULL else 25)
     results = campaign.run()
     bad = [str(result) for result in results if result.why]
-    assert not bad, "\n".join([*bad, summary(results, campaign.distinct)[1]])
+    print(summary(results, campaign.distinct)[1])
+    assert not bad, "\n".join(bad)
