@@ -6,18 +6,18 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.faults import tracing
-from tests.faults.inspect_repository import Broken, Expected, backups, check, digests, exported, inspect
+from tests.faults.inspect_repository import Expected, backups, check, digests, exported, inspect, step
 from tests.faults.program import Program, Warm, command, environment, outcome, prepare
 from tests.faults.pruning import Pruned
 from tests.faults.sides import RolledBack
-from tests.faults.trial import Outcome, Trial, copy
+from tests.faults.trial import Trial, copy
 
 SOURCE = "profile/User 1"
 CONFIG = f"""\
@@ -45,26 +45,11 @@ class State:
         """Return the trial of a run: look, run again, verify and compare with the source."""
         return Trial(
             command("run"),
-            inspect=self._step(
-                lambda directory, facts: inspect(self.program, directory, self.expected, facts)
-            ),
+            inspect=step(lambda directory, facts: inspect(self.program, directory, self.expected, facts)),
             recover=lambda directory, facts: outcome(self.program(directory, "run")),
-            check=self._step(lambda directory, facts: check(self.program, directory, self.expected)),
+            check=step(lambda directory, facts: check(self.program, directory, self.expected)),
             environment=self.environment,
         )
-
-    @staticmethod
-    def _step(
-        look: Callable[[Path, Mapping[str, str]], None],
-    ) -> Callable[[Path, Mapping[str, str]], Outcome]:
-        def step(directory: Path, facts: Mapping[str, str]) -> Outcome:
-            try:
-                look(directory, facts)
-            except Broken as broken:
-                return Outcome(1, str(broken))
-            return Outcome(0, "")
-
-        return step
 
 
 @pytest.fixture(scope="session")
@@ -105,12 +90,12 @@ def changed(
     """A repository with two backups of a profile in which a note and a media file are new since."""
     base = copy(first.base, tmp_path_factory.mktemp("changed") / "state")
     kept = {}
-    for step in range(2):
+    for turn in range(2):
         backed_up(program, base)
         newest = backups(program, base)[0]
         kept[newest["id"]] = newest["collection_sha256"]
         assert exported(program, base, newest["id"]) == newest["collection_sha256"]
-        study(base / SOURCE, f"step {step}")
+        study(base / SOURCE, f"step {turn}")
     assert len(kept) == 2
     return State(base, Expected(SOURCE, digests(base / SOURCE), kept), program, surroundings)
 
@@ -119,9 +104,9 @@ def changed(
 def several(tmp_path_factory: pytest.TempPathFactory, changed: State, program: Warm) -> Path:
     """A configuration with a repository of five backups: whole collections, deltas, media."""
     base = copy(changed.base, tmp_path_factory.mktemp("several") / "state")
-    for step in range(3):
+    for turn in range(3):
         backed_up(program, base)
-        study(base / SOURCE, f"later {step}")
+        study(base / SOURCE, f"later {turn}")
     assert len(backups(program, base)) == 5
     return base
 

@@ -17,12 +17,14 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from anki_backup.errors import AnkibakError
 from tests.faults.program import Answer, Program, fresh
+from tests.faults.trial import Outcome
 
 NO_REPOSITORY = 10
 POINTER = "repository/state/current-pointer.json"
@@ -31,6 +33,19 @@ ID = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ(?:-\d+)?")
 
 class Broken(Exception):
     """A promise was not kept; the message says which."""
+
+
+def step(look: Callable[[Path, Mapping[str, str]], None]) -> Callable[[Path, Mapping[str, str]], Outcome]:
+    """Return a look at what a fault left as a step of a trial: it fails with what was found."""
+
+    def run(directory: Path, facts: Mapping[str, str]) -> Outcome:
+        try:
+            look(directory, facts)
+        except (Broken, AssertionError, AnkibakError) as error:
+            return Outcome(1, f"{type(error).__name__}: {error}")
+        return Outcome(0, "")
+
+    return run
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from anki_backup.errors import AnkibakError
 from anki_backup.repository import Repository
 from anki_backup.settings import Retention
+from tests.faults.inspect_repository import step
 from tests.faults.program import Program, command, outcome, prepare
-from tests.faults.trial import Outcome, Trial, copy
+from tests.faults.trial import Trial, copy
 from tests.histories import HOUR, Histories
 
 CONFIG = """\
@@ -54,24 +54,13 @@ class Pruned:
     def trial(self) -> Trial:
         return Trial(
             command(*PRUNE),
-            inspect=self._step(self.inspect),
+            inspect=step(self.inspect),
             recover=lambda directory, facts: outcome(self.program(directory, *PRUNE)),
-            check=self._step(self.check),
+            check=step(self.check),
             environment=self.environment,
         )
 
-    @staticmethod
-    def _step(look: Callable[[Path], None]) -> Callable[[Path, Mapping[str, str]], Outcome]:
-        def step(directory: Path, facts: Mapping[str, str]) -> Outcome:
-            try:
-                look(directory)
-            except (AssertionError, AnkibakError) as error:
-                return Outcome(1, f"{type(error).__name__}: {error}")
-            return Outcome(0, "")
-
-        return step
-
-    def inspect(self, directory: Path) -> None:
+    def inspect(self, directory: Path, facts: Mapping[str, str]) -> None:
         """See that all that stays is there, and that whatever is listed comes back byte for byte."""
         repository = Repository.open(directory / "repository")
         listed = [backup.id for backup in repository.backups()]
@@ -86,9 +75,9 @@ class Pruned:
                 assert found == {name: hashlib.sha256(data).hexdigest() for name, data in media.items()}
                 assert all(repository.store.read(found[name]) == data for name, data in media.items())
 
-    def check(self, directory: Path) -> None:
+    def check(self, directory: Path, facts: Mapping[str, str]) -> None:
         """See that the next prune has finished it: nothing else is left."""
-        self.inspect(directory)
+        self.inspect(directory, facts)
         repository = Repository.open(directory / "repository")
         assert set(repository.history.ids()) == self.stays
         assert set(repository.store.names()) == self.objects

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from anki_backup import collection, content
-from tests.faults.inspect_repository import Broken, backups, digests, exported
+from tests.faults.inspect_repository import Broken, backups, digests, exported, step
 from tests.faults.program import Program, command, outcome
-from tests.faults.trial import Outcome, Trial
+from tests.faults.trial import Trial
 
 SIDE = ("-wal", "-shm", "-journal")
 COLLECTION = "collection.anki2"
@@ -33,24 +33,11 @@ class RolledBack:
     def trial(self) -> Trial:
         return Trial(
             command("rollback", self.target, "--yes"),
-            inspect=self._step(self.inspect),
+            inspect=step(self.inspect),
             recover=lambda directory, facts: outcome(self.program(directory, "run")),
-            check=self._step(self.check),
+            check=step(self.check),
             environment=self.environment,
         )
-
-    @staticmethod
-    def _step(
-        look: Callable[[Path, Mapping[str, str]], None],
-    ) -> Callable[[Path, Mapping[str, str]], Outcome]:
-        def step(directory: Path, facts: Mapping[str, str]) -> Outcome:
-            try:
-                look(directory, facts)
-            except Broken as broken:
-                return Outcome(1, str(broken))
-            return Outcome(0, "")
-
-        return step
 
     def inspect(self, directory: Path, facts: Mapping[str, str]) -> None:
         """See exactly what the fault left: whole files, and the old collection or the new one."""

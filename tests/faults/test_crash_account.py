@@ -12,9 +12,9 @@ import pytest
 from tests.accounts import write_config
 from tests.faults.conftest import FULL, outcome
 from tests.faults.crashpoints import Campaign, summary
-from tests.faults.inspect_repository import Broken, ask, exported
+from tests.faults.inspect_repository import Broken, ask, exported, step
 from tests.faults.program import Program, Warm, command, prepare
-from tests.faults.test_crash_small import CODES, backups_if_any, lasting, step
+from tests.faults.test_crash_small import CODES, backups_if_any, lasting
 from tests.faults.trial import Trial, copy
 from tests.sync_server import PASSWORD, Client, SyncServer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,9 @@ import pytest
 
 from tests.faults.conftest import FULL, SOURCE, State, outcome
 from tests.faults.crashpoints import Campaign, summary
-from tests.faults.inspect_repository import Broken, ask, backups, digests, exported, pointed
+from tests.faults.inspect_repository import Broken, ask, backups, digests, exported, pointed, step
 from tests.faults.program import Program, Warm, command
-from tests.faults.trial import Outcome, Trial, copy
+from tests.faults.trial import Trial, copy
 from tests.made_collections import sql
 from tests.packages import current, legacy
 
@@ -69,19 +69,6 @@ class Adopting:
         told = ask(self.program, directory, "run").stdout.split("\t")
         if told[1] != "skipped":
             raise Broken(f"nothing changed, and a run was {told[1]}")
-
-
-def step(look: Callable[[Path, Mapping[str, str]], None]) -> Callable[[Path, Mapping[str, str]], Outcome]:
-    """Return a step of a trial."""
-
-    def run(directory: Path, facts: Mapping[str, str]) -> Outcome:
-        try:
-            look(directory, facts)
-        except Broken as broken:
-            return Outcome(1, str(broken))
-        return Outcome(0, "")
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 from anki_backup.logins import Logins
 from tests.faults.conftest import FULL, SOURCE, State, outcome
 from tests.faults.crashpoints import Campaign, summary
-from tests.faults.inspect_repository import Broken, ask, backups, exported
+from tests.faults.inspect_repository import Broken, ask, backups, exported, step
 from tests.faults.program import Program, Warm, command, prepare
 from tests.faults.trial import Outcome, Trial, copy
 from tests.made_collections import sql
@@ -160,19 +160,6 @@ def trial_of(word: str, base: Path, state: State) -> Trial:
         check=step(check),
         environment=state.environment,
     )
-
-
-def step(look: Callable[[Path, Mapping[str, str]], None]) -> Callable[[Path, Mapping[str, str]], Outcome]:
-    """Return a step of a trial."""
-
-    def run(directory: Path, facts: Mapping[str, str]) -> Outcome:
-        try:
-            look(directory, facts)
-        except Broken as broken:
-            return Outcome(1, str(broken))
-        return Outcome(0, "")
-
-    return run
 
 
 def hold(base: Path, trial: Trial, word: str, settle_s: float = 0) -> None:
