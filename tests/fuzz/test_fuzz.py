@@ -19,7 +19,10 @@ def test_a_reader_stands_the_corpus_and_what_is_made_of_it(name):
     target = TARGETS[name]
     campaign = Campaign(target)
     inputs = corpus(target)
-    assert len(inputs) > len(target.seeds)
+    kept = inputs[len(target.seeds) :]
+    assert kept
+    if not target.rooms:  # a conversation: there are other tests that ask for each thing once
+        inputs = [*target.seeds[::4], *kept]
     findings = campaign.begin(inputs)
     assert not findings, findings
     before = len(campaign.reached)
