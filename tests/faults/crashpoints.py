@@ -66,7 +66,10 @@ class Result:
 
 @dataclass
 class Campaign:
-    """All faults of some modes against one command, each on its own copy of `base`."""
+    """All faults of some modes against one command, each on its own copy of `base`.
+
+    Copies are made in `place`, one after the other, if the state remembers where it was.
+    """
 
     base: Path
     trial: Trial
@@ -80,6 +83,7 @@ class Campaign:
     codes: Codes = field(default_factory=dict)
     settle_s: float = 0
     may_fail: bool = False
+    place: Path | None = None
     keep: Path | None = None
     on_result: Callable[[Result], None] | None = None
 
@@ -133,22 +137,20 @@ class Campaign:
 
     def _faultless(self, folder: Path) -> list[Point]:
         """Run without any fault; the inspection and the check must like what that leaves."""
-        state = folder / "faultless"
+        state = self.place or folder / "faultless"
         found, outcome = self._record(state)
-        facts = {
-            "CRASH_MODE": "none",
-            "CRASH_POINT": "end",
-            "CRASH_SYSCALL": "",
-            "CRASH_RC": str(outcome.code),
-        }
+        facts = dict(CRASH_MODE="none", CRASH_POINT="end", CRASH_SYSCALL="", CRASH_RC=str(outcome.code))
         if why := self.trial.forbidden(outcome) or self.trial.judge(state, facts, recover=False):
             raise CampaignError(f"a run without any fault is not good: {why}")
         if not found:
             raise Empty("the command changes nothing: no point to fault")
+        shutil.rmtree(state)
         return found
 
     def _batch(self, folder: Path, plan: list[tuple[str, Point]]) -> list[Result]:
         """Fault a few points, on copies that all have settled before the first is used."""
+        if self.place:
+            return [self._fault(self.place, *planned) for planned in plan]
         states = [copy(self.base, folder / f"p{number:06d}") for number in range(len(plan))]
         time.sleep(self.settle_s)
         with ThreadPoolExecutor(self.jobs) as pool:
@@ -192,9 +194,11 @@ class Campaign:
             raise CampaignError("nested faults need a recovery that is a command line")
         state = copy(self.base, folder / "nested")
         self._traced(state, f"{point.name}:signal=SIGKILL:when={point.nth}")
+        left = state.rename(folder / "killed")
         inner = dataclasses.replace(
             self,
-            base=state,
+            base=left,
+            place=state,
             trial=dataclasses.replace(self.trial, command=self.trial.recover),
             modes=["kill"],
             nested=0,
@@ -206,7 +210,8 @@ class Campaign:
         except CampaignError as error:
             yield Result("kill", point, "fail", KILLED, f"the recovery after it: {error}")
         finally:
-            shutil.rmtree(state)
+            shutil.rmtree(left)
+            shutil.rmtree(state, ignore_errors=True)
 
 
 def summary(results: list[Result]) -> tuple[int, str]:
