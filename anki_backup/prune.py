@@ -56,13 +56,13 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 class Rules(NamedTuple):
-    """By what to judge: the policy of each source, the time, and the zone of people's days.
+    """By what to judge: the policy of each source, what tells the time, and the zone of people's days.
 
     `unused` is the part of the repository that may be kept only to stand on.
     """
 
     policy: Callable[[str], Retention]
-    now: datetime
+    clock: Callable[[], datetime]
     zone: tzinfo | None = None
     sources: Collection[str] | None = None
     unused: float = MAX_UNUSED
@@ -140,6 +140,7 @@ def _judged(repository: Repository, rules: Rules) -> list[Verdict]:
     active = set(_steady(repository).values())
     verdicts: list[Verdict] = []
     everything = repository.backups()
+    now = rules.clock()  # after the newest of them, also where a run came between plan and deed
     sources = sorted({backup.source for backup in everything})
     for source in sources:
         if rules.sources is not None and source not in rules.sources:
@@ -147,7 +148,7 @@ def _judged(repository: Repository, rules: Rules) -> list[Verdict]:
         backups = [backup for backup in everything if backup.source == source]
         damaged = _damaged(repository, backups)
         policy = rules.policy(source)
-        verdicts += judge(backups, policy, rules.now, rules.zone, active=active, damaged=damaged)
+        verdicts += judge(backups, policy, now, rules.zone, active=active, damaged=damaged)
     if unread := set(repository.history.ids()) - {backup.id for backup in everything}:
         raise DamageError(f"backup {min(unread)} can't be read", hint=ODD)
     return verdicts

@@ -150,7 +150,7 @@ class Histories:
         return name, sequence
 
     def rules(self, policy: Retention = DEFAULT, unused: float = 0) -> Rules:
-        return Rules(lambda source: policy, self.now, self.zone, unused=unused)
+        return Rules(lambda source: policy, lambda: self.now, self.zone, unused=unused)
 
     def prune(self, policy: Retention = DEFAULT) -> Plan:
         """Prune to a policy; what is gone is forgotten here too."""

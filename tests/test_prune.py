@@ -136,6 +136,14 @@ def test_what_was_pinned_since_it_was_planned_stays(histories):
     assert len(done.goes) == len(plan.goes) - 1
 
 
+def test_a_backup_that_came_while_a_person_was_asked_is_no_clock_that_is_behind(histories):
+    rules = histories.rules(DAILY)
+    plan = prune.plan(histories.repository, rules)
+    histories.now += HOUR
+    histories.back_up()
+    assert prune.perform(histories.repository, plan, rules)[0].goes == plan.goes
+
+
 def test_the_active_one_stays(histories):
     oldest = min(histories.copies)
     histories.repository.point("home", oldest)

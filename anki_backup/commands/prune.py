@@ -39,7 +39,7 @@ def command(
     repository = context.repository()
     config = context.config
     policy, unused = config.retention_of, _part(max_unused)
-    rules = prune.Rules(lambda source: policy(source) or DEFAULT, now(), context.zone, unused=unused)
+    rules = prune.Rules(lambda source: policy(source) or DEFAULT, now, context.zone, unused=unused)
     plan = prune.plan(repository, rules)
     if not as_json:
         _show(context, plan.verdicts)
