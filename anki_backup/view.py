@@ -5,10 +5,11 @@ A page or a command asks for a few of many thousand, so nothing is read before i
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import closing
 from datetime import datetime
 from operator import attrgetter
+from typing import TypeVar
 
 from msgspec import structs
 
@@ -17,6 +18,8 @@ from anki_backup.catalog import Catalog, CatalogError, Entry, with_state
 from anki_backup.history import History, backup_of, entry_of, missed_nothing, states_of
 from anki_backup.model import Backup, Run
 from anki_backup.replay import Replay
+
+T = TypeVar("T")
 
 
 class View:
@@ -53,15 +56,19 @@ class View:
     def entries(self) -> list[Entry]:
         """Every backup, oldest first."""
         if self._entries is None:
-            if self._catalog:
-                try:
-                    with closing(Catalog(self._history.catalog_path, write=False)) as catalog:
-                        self._entries = self._joined(catalog)
-                except CatalogError:
-                    self._load(None)
-            if self._entries is None:
-                self._entries = self._joined(None)
+            known = self._asked(self._joined)
+            self._entries = self._joined(None) if known is None else known
         return self._entries
+
+    def _asked(self, question: Callable[[Catalog], T]) -> T | None:
+        """Return what the catalog answers; None without one, or if it breaks: from then on files tell all."""
+        if self._catalog:
+            try:
+                with closing(Catalog(self._history.catalog_path, write=False)) as catalog:
+                    return question(catalog)
+            except CatalogError:
+                self._load(None)
+        return None
 
     def _joined(self, catalog: Catalog | None) -> list[Entry]:
         """Return what the catalog knows and is there, and what is there without its knowledge."""
@@ -82,7 +89,9 @@ class View:
     def backups(self, wanted: list[Entry]) -> list[Backup]:
         """Return these backups in their order, each with the one before it of its source."""
         ids = [entry.id for entry in wanted]
-        found = self._from_catalog(ids) | self._from_files
+        # First, because a catalog that breaks here has the files read.
+        known = self._asked(lambda catalog: catalog.backups(ids)) or {}
+        found = known | self._from_files
         unread = [name for name in ids if name not in found]
         found |= {manifest.id: backup_of(manifest) for manifest in self._history.manifests(unread)}
         previous = self._previous(ids)
@@ -93,15 +102,6 @@ class View:
                 state = self._replay.states.get(name)
                 backups.append(with_state(backup, state) if state else backup)
         return backups
-
-    def _from_catalog(self, ids: list[str]) -> dict[str, Backup]:
-        if self._catalog:
-            try:
-                with closing(Catalog(self._history.catalog_path, write=False)) as catalog:
-                    return catalog.backups(ids)
-            except CatalogError:
-                self._load(None)
-        return {}
 
     def _previous(self, ids: Collection[str]) -> dict[str, str]:
         """Return the backup before each of these, of its source: looks back only as far as that takes."""
@@ -117,26 +117,19 @@ class View:
                 after[entry.source] = entry.id
         return previous
 
-    def _runs_of_catalog(
-        self, source: str | None, since: datetime | None, limit: int | None
-    ) -> dict[int, tuple[str, str, Run | None]]:
-        if self._catalog:
-            try:
-                with closing(Catalog(self._history.catalog_path, write=False)) as catalog:
-                    ended = catalog.runs(source, since, limit)
-                    found: dict[int, tuple[str, str, Run | None]] = {
-                        number: (run.source, run.started_at.isoformat(), run) for number, run in ended if run
-                    }
-                    return found | {n: (name, at, None) for n, (name, at) in catalog.open_runs().items()}
-            except CatalogError:
-                self._load(None)
-        return {}
-
     def runs(
         self, source: str | None = None, since: datetime | None = None, limit: int | None = None
     ) -> list[Run]:
         """Return runs, newest first; one that was seen to begin only is `interrupted` unless it is alive."""
-        found = self._runs_of_catalog(source, since, limit)
+
+        def known(catalog: Catalog) -> dict[int, tuple[str, str, Run | None]]:
+            ended = [(number, run) for number, run in catalog.runs(source, since, limit) if run]
+            still: dict[int, tuple[str, str, Run | None]] = {
+                number: (name, at, None) for number, (name, at) in catalog.open_runs().items()
+            }
+            return {number: (run.source, run.started_at.isoformat(), run) for number, run in ended} | still
+
+        found = self._asked(known) or {}
         found |= self._replay.runs
         alive = locks.holder(self._history.root / "state" / "lock") is not None
         newest = max(found, default=0)
