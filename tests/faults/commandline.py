@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from tests.faults.trial import Trial
+from tests.faults.trial import CampaignError, Trial
 
 
 def words(text: str) -> list[str]:
@@ -33,3 +39,20 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 def trial(given: argparse.Namespace) -> Trial:
     """Return the trial that was asked for."""
     return Trial(given.cmd, given.inspect, given.recover, given.check, given.timeout, given.forbid)
+
+
+def conclude(
+    given: argparse.Namespace, run: Callable[[], list[Any]], summary: Callable[[list[Any]], tuple[int, str]]
+) -> int:
+    """Run a campaign, keep its results if that was asked for, tell them in short; return the exit status."""
+    began = time.monotonic()
+    try:
+        results = run()
+    except CampaignError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if given.json:
+        given.json.write_text(json.dumps([asdict(result) for result in results], default=str, indent=1))
+    code, text = summary(results)
+    print(f"{text} ({time.monotonic() - began:.1f} s)")
+    return code

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import re
 import shutil
 import sys
@@ -258,7 +257,6 @@ def _arguments() -> argparse.ArgumentParser:
 def main() -> int:
     """Run one campaign from the command line."""
     given = _arguments().parse_args()
-    began = time.monotonic()
     options = (
         "modes",
         "groups",
@@ -278,21 +276,14 @@ def main() -> int:
         on_result=lambda result: None if result.verdict == "ok" else print(result, flush=True),
         **{name: getattr(given, name) for name in options},
     )
+    if not given.list:
+        return commandline.conclude(given, campaign.run, summary)
     try:
-        if given.list:
-            print("\n".join(f"{point.id:18} {point.arguments}" for point in campaign.list_points()))
-            return 0
-        results = campaign.run()
+        print("\n".join(f"{point.id:18} {point.arguments}" for point in campaign.list_points()))
     except CampaignError as error:
         print(error, file=sys.stderr)
         return 2
-    if given.json:
-        given.json.write_text(
-            json.dumps([dataclasses.asdict(result) for result in results], default=str, indent=1)
-        )
-    code, text = summary(results)
-    print(f"{text} ({time.monotonic() - began:.1f} s)")
-    return code
+    return 0
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import json
 import os
 import shutil
 import subprocess
@@ -219,13 +218,18 @@ def clone(image: Path, target: Path) -> Path:
     return target
 
 
+def in_short(results: list[Result]) -> tuple[int, str]:
+    """Return the exit status of a campaign, and a line on it: there is but one mode."""
+    code, text = summary(results)
+    return code, text.splitlines()[-1]
+
+
 def main() -> int:
     """Run one campaign from the command line."""
     parser = commandline.parser(__doc__)
     parser.add_argument("--fs", choices=list(SIZES), default="ext4")
     parser.add_argument("--max-points", type=int, default=0, help="0: all")
     given = parser.parse_args()
-    began = time.monotonic()
     campaign = Campaign(
         given.base.absolute(),
         commandline.trial(given),
@@ -235,18 +239,7 @@ def main() -> int:
         given.keep,
         on_result=lambda result: None if result.verdict == "ok" else print(result, flush=True),
     )
-    try:
-        results = campaign.run()
-    except CampaignError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if given.json:
-        given.json.write_text(
-            json.dumps([dataclasses.asdict(result) for result in results], default=str, indent=1)
-        )
-    code, text = summary(results)
-    print(f"{text.splitlines()[-1]} ({time.monotonic() - began:.1f} s)")
-    return code
+    return commandline.conclude(given, campaign.run, in_short)
 
 
 if __name__ == "__main__":

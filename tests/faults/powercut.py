@@ -18,15 +18,13 @@ as after writes through mmap (SQLite's `-shm` excepted), or when nothing was cha
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.faults import commandline, powercut_log, tracing
@@ -191,7 +189,6 @@ def main() -> int:
     parser.add_argument("--max-states", type=int, default=0, help="0: all")
     parser.add_argument("--seed", type=int, help="draw the sample, instead of spreading it evenly")
     given = parser.parse_args()
-    began = time.monotonic()
     campaign = Campaign(
         given.base.absolute(),
         commandline.trial(given),
@@ -202,16 +199,7 @@ def main() -> int:
         given.keep,
         on_result=lambda result: print(result, flush=True) if result.why else None,
     )
-    try:
-        results = campaign.run()
-    except CampaignError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if given.json:
-        given.json.write_text(json.dumps([asdict(result) for result in results], default=str, indent=1))
-    code, text = summary(results, campaign.distinct)
-    print(f"{text} ({time.monotonic() - began:.1f} s)")
-    return code
+    return commandline.conclude(given, campaign.run, lambda results: summary(results, campaign.distinct))
 
 
 if __name__ == "__main__":
