@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from anki_backup.model import Backup, BackupManifest, BackupStats, CaptureFacts, DeckStats, Durations
@@ -40,3 +41,11 @@ def add(repository: Repository, at: datetime = AT, source: str = "home", **field
         "capture": CaptureFacts(path="/x"),
     }
     return repository.commit(BackupManifest(**given | fields), DECKS)
+
+
+def written(root: Path) -> Repository:
+    """Return a new repository that was written to once, and holds nothing."""
+    made = Repository.create(root)
+    with made.writing("test"):
+        pass
+    return made

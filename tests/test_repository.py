@@ -17,15 +17,12 @@ from anki_backup import durable, locks, medialist
 from anki_backup.errors import BusyError, DamageError, NotFoundError, RepositoryError, StorageError
 from anki_backup.model import MediaFile, seal
 from anki_backup.repository import NAME, Decks, Repository
-from tests.committed import AT, DECKS, ID, add
+from tests.committed import AT, DECKS, ID, add, written
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    made = Repository.create(tmp_path / "repository")
-    with made.writing("test"):
-        pass
-    return made
+    return written(tmp_path / "repository")
 
 
 def test_where_there_is_none_it_is_said_how_to_begin(tmp_path):

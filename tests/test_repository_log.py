@@ -12,15 +12,12 @@ from anki_backup import events
 from anki_backup.catalog import Catalog
 from anki_backup.model import now
 from anki_backup.repository import Repository
-from tests.committed import AT, add
+from tests.committed import AT, add, written
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    made = Repository.create(tmp_path / "repository")
-    with made.writing("test"):
-        pass
-    return made
+    return written(tmp_path / "repository")
 
 
 def test_a_run_whose_writer_died_is_recorded_as_interrupted_by_the_next_writer(repository):
