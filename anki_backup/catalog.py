@@ -14,17 +14,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import peewee
-from msgspec import structs
 
 from anki_backup import durable
+from anki_backup.entries import SUMMED, CatalogError, Entry, State
 from anki_backup.errors import DamageError, first_cause
-from anki_backup.model import Alarm, Backup, Run, dump, load, typed
+from anki_backup.model import Backup, Run, dump, load, typed
 
 VERSION = 3
 VARIABLES = 10_000
@@ -37,11 +36,6 @@ ENTRIES = f"select sequence, created, id, source from backup where {OURS} order 
 PRAGMAS = {"journal_mode": "truncate", "synchronous": "full", "foreign_keys": 0, "recursive_triggers": 1}
 STATE_FIELDS = ("previous", "pinned", "label", "alarm", "verified_at")
 FIELDS = [name for name in Backup.__struct_fields__ if name not in STATE_FIELDS]
-SUMMED = ("size_bytes", "stored_bytes")
-
-
-class CatalogError(Exception):
-    """The catalog can't be used; the files still can."""
 
 
 class _BackupRow(peewee.Model):
@@ -112,34 +106,6 @@ MIGRATIONS: dict[int, Callable[[peewee.SqliteDatabase], object]] = {
     1: lambda database: [_execute(database, statement) for statement in ADD_UP + INDEXES],
     2: lambda database: _execute(database, ORDER),
 }
-
-
-class State(NamedTuple):
-    """What events say of one backup."""
-
-    pinned: bool = False
-    label: str | None = None
-    alarm: Alarm | None = None
-    verified_at: datetime | None = None
-
-
-class Entry(NamedTuple):
-    """One backup in order: what sorts it, which it is and where it came from."""
-
-    sequence: int
-    created: int
-    id: str
-    source: str
-
-
-def sequence_at(entries: Iterable[Entry], created: int) -> int:
-    """Return the sequence of a backup from elsewhere, made at that second, among all others, oldest first.
-
-    It stands right before the first one that is newer, and so never after one that
-    it is older than; it shares the sequence of the one before it, 0 if there is none.
-    """
-    older = takewhile(lambda entry: entry.created <= created, entries)
-    return max((entry.sequence for entry in older), default=0)
 
 
 class Catalog:
@@ -284,13 +250,3 @@ def _run(row: _RunRow) -> Run | None:
     if not row.document:
         return None
     return typed(load(row.document, "a row of the catalog"), Run, "a row of the catalog")
-
-
-def state_of(backup: Backup) -> State:
-    """Return the part of a backup that events decide."""
-    return State(backup.pinned, backup.label, backup.alarm, backup.verified_at)
-
-
-def with_state(backup: Backup, state: State) -> Backup:
-    """Return a backup with what events say of it."""
-    return structs.replace(backup, **state._asdict())

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anki_backup import durable, events
-from anki_backup.catalog import Catalog, CatalogError, Entry, State, state_of
+from anki_backup.entries import CatalogError, Entry, State, state_of
 from anki_backup.errors import DamageError, StorageError
 from anki_backup.model import ID_PATTERN, Backup, BackupManifest, unseal
 from anki_backup.replay import Replay
+
+if TYPE_CHECKING:
+    from anki_backup.catalog import Catalog
 
 
 class History:
@@ -88,12 +92,18 @@ class History:
             if begun_again or line.number is None or line.number > number
         ]
 
+    @contextmanager
+    def catalog(self) -> Iterator[Catalog]:
+        """Give the catalog to be read; CatalogError if it can't be used."""
+        with closing(_opened(self.catalog_path, write=False)) as catalog:
+            yield catalog
+
     # Writing; the caller holds the lock
 
     def open_catalog(self) -> Catalog:
         """Return the catalog, caught up with the files; a damaged one is rebuilt."""
         try:
-            catalog = Catalog(self.catalog_path, write=True)
+            catalog = _opened(self.catalog_path, write=True)
             try:
                 with catalog.transaction():
                     self._catch_up(catalog)
@@ -103,7 +113,7 @@ class History:
                 raise
         except CatalogError:
             self.rebuild()
-            return Catalog(self.catalog_path, write=True)
+            return _opened(self.catalog_path, write=True)
 
     def _catch_up(self, catalog: Catalog) -> None:
         known, ids = {entry.id for entry in catalog.entries()}, set(self.ids())
@@ -138,7 +148,7 @@ class History:
         with durable.storing(fresh):
             fresh.unlink(missing_ok=True)
         try:
-            with closing(Catalog(fresh, write=True)) as catalog, catalog.transaction():
+            with closing(_opened(fresh, write=True)) as catalog, catalog.transaction():
                 for manifest in self.manifests(sorted(self.ids())):
                     catalog.put_backup(backup_of(manifest))
                 self._store(catalog, events.read(self.log), {})
@@ -155,6 +165,12 @@ class History:
         with durable.storing(self.catalog_path):
             durable.sync_directory(self.catalog_path.parent)
         return count
+
+
+def _opened(path: Path, *, write: bool) -> Catalog:
+    from anki_backup.catalog import Catalog  # and peewee: 17 ms, not for a run that finds nothing changed
+
+    return Catalog(path, write=write)
 
 
 def _follows(line: events.Line, number: int) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
-from anki_backup.catalog import Entry
+from anki_backup.entries import Entry
 from anki_backup.errors import NotFoundError
 
 SOURCE = re.compile(r"([a-z][a-z0-9_-]*):(.+)")

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from anki_backup import __version__, durable, overview, safety
-from anki_backup.catalog import Catalog, CatalogError
 from anki_backup.config import Config
+from anki_backup.entries import CatalogError
 from anki_backup.model import Backup, Run
 from anki_backup.overview import Overview
 from anki_backup.repository import Repository
@@ -167,7 +166,7 @@ def counters(repository: Repository) -> list[Figure]:
 def _counted(repository: Repository) -> list[tuple[str, str, int, int]]:
     history = repository.history
     try:
-        with closing(Catalog(history.catalog_path, write=False)) as catalog:
+        with history.catalog() as catalog:
             rows = catalog.rows(COUNTED)
             known = {row[0] for row in rows}
             late = overview.news(history, catalog)

@@ -7,19 +7,21 @@ can't be used, or doesn't know every backup, all of them are read: slower, the s
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import closing
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import structs
 
 from anki_backup import locks
-from anki_backup.catalog import SUMMED, Catalog, CatalogError, state_of, with_state
+from anki_backup.entries import SUMMED, CatalogError, state_of, with_state
 from anki_backup.errors import DamageError
 from anki_backup.history import History
 from anki_backup.model import Backup, Run, load, typed
 from anki_backup.replay import BLANK, Replay
 from anki_backup.view import View
+
+if TYPE_CHECKING:
+    from anki_backup.catalog import Catalog
 
 Runs = dict[int, tuple[str, str, Run | None]]
 GOOD = ("created", "skipped")
@@ -60,7 +62,7 @@ class Overview(NamedTuple):
 def look(history: History, sources: Iterable[str] = ()) -> Overview:
     """Return the figures of a repository; `sources` may be asked for that have no backup yet."""
     try:
-        with closing(Catalog(history.catalog_path, write=False)) as catalog:
+        with history.catalog() as catalog:
             found = _by_catalog(history, catalog, set(sources))
     except CatalogError:
         found = None

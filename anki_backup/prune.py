@@ -18,7 +18,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +26,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from anki_backup import chains, durable, events, intent
-from anki_backup.catalog import Catalog, CatalogError
+from anki_backup.entries import CatalogError
 from anki_backup.errors import BusyError, DamageError, StorageError
 from anki_backup.forest import Forest
 from anki_backup.model import Backup
@@ -162,7 +162,7 @@ def _steady(repository: Repository) -> dict[str, str]:
     if any(events.damaged(log)):
         raise DamageError("the event log is damaged: it may have held a pin", hint=ODD)
     try:
-        with closing(Catalog(repository.history.catalog_path, write=False)) as catalog:
+        with repository.history.catalog() as catalog:
             known = catalog.mark("n")
     except CatalogError:
         known = 0

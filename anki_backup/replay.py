@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from anki_backup import events
-from anki_backup.catalog import State
+from anki_backup.entries import State
 from anki_backup.errors import DamageError
 from anki_backup.model import ID_PATTERN, SOURCE_PATTERN, Alarm, Run, typed
 

@@ -19,7 +19,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from anki_backup import chains, durable, events, locks, lookup, medialist, pointer, swap
-from anki_backup.catalog import sequence_at
+from anki_backup.entries import sequence_at
 from anki_backup.errors import DamageError, NotFoundError, RepositoryError
 from anki_backup.history import History, backup_of
 from anki_backup.model import (

@@ -13,13 +13,12 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from pathlib import Path
 
 from msgspec import Struct
 
 from anki_backup import chains, collection, events, medialist, pictures
-from anki_backup.catalog import Catalog, CatalogError
+from anki_backup.entries import CatalogError
 from anki_backup.errors import DamageError, SourceError
 from anki_backup.header import Info
 from anki_backup.model import BackupManifest, now
@@ -83,7 +82,7 @@ class _Check:
             self.find("events", f"the event log is damaged at byte {line.start}")
         self._pointers()
         try:
-            with closing(Catalog(self.repository.history.catalog_path, write=False)) as catalog:
+            with self.repository.history.catalog() as catalog:
                 number = catalog.mark("n")
             newest = events.last(self.repository.history.log)
             if number > (newest["n"] if newest else 0) and not self._found:

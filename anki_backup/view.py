@@ -6,18 +6,20 @@ A page or a command asks for a few of many thousand, so nothing is read before i
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from contextlib import closing
 from datetime import datetime
 from operator import attrgetter
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import structs
 
 from anki_backup import events, locks
-from anki_backup.catalog import Catalog, CatalogError, Entry, with_state
+from anki_backup.entries import CatalogError, Entry, with_state
 from anki_backup.history import History, backup_of, entry_of, missed_nothing, states_of
 from anki_backup.model import Backup, Run
 from anki_backup.replay import Replay
+
+if TYPE_CHECKING:
+    from anki_backup.catalog import Catalog
 
 T = TypeVar("T")
 
@@ -28,7 +30,7 @@ class View:
     def __init__(self, history: History) -> None:
         self._history = history
         try:
-            with closing(Catalog(history.catalog_path, write=False)) as catalog:
+            with history.catalog() as catalog:
                 self._load(catalog)
         except CatalogError:
             self._load(None)
@@ -64,7 +66,7 @@ class View:
         """Return what the catalog answers; None without one, or if it breaks: from then on files tell all."""
         if self._catalog:
             try:
-                with closing(Catalog(self._history.catalog_path, write=False)) as catalog:
+                with self._history.catalog() as catalog:
                     return question(catalog)
             except CatalogError:
                 self._load(None)

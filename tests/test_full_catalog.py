@@ -5,7 +5,8 @@ from __future__ import annotations
 import peewee
 import pytest
 
-from anki_backup.catalog import Catalog, CatalogError
+from anki_backup.catalog import Catalog
+from anki_backup.entries import CatalogError
 
 
 def test_a_catalog_that_fails_says_what_went_wrong_first(tmp_path):

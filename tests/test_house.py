@@ -19,7 +19,7 @@ ROOMS = """
     hostkeys library grafts answers mirror device sender parts zips frames pieces filenames bundle
     packages archives leaves presence words scratch
   | header payloads objects chains walk media medialist canonical messages collection pictures content
-    window lookout things rows differences compare spotted events catalog replay history
+    window lookout things rows differences compare spotted events entries catalog replay history
     view overview lookup baseline deposit pointer hold intent swap repository contents timeline lives
     verify forest repack prune safety losses preview regain
   | sources formats vaults notifiers
@@ -224,6 +224,19 @@ def test_list_loads_nothing_heavy(tmp_path):
     Repository.create(tmp_path / "repository")
     root = str(tmp_path / "repository")
     assert loaded_by("-m", "anki_backup", "--repository", root, "list") & HEAVY == set()
+
+
+def test_a_run_that_finds_nothing_changed_loads_no_database_of_the_index(tmp_path):
+    from tests.made_collections import make_changeable
+
+    make_changeable(tmp_path / "collection.anki2")
+    config = tmp_path / "config.toml"
+    config.write_text(
+        '[storage]\nroot = "repository"\n[sources.home]\nkind = "profile"\npath = "collection.anki2"\n'
+    )
+    run = ("-m", "anki_backup", "-c", str(config), "run")
+    assert "peewee" in loaded_by(*run)
+    assert loaded_by(*run) & {*HEAVY, "peewee"} == set()
 
 
 def test_every_word_is_a_file_with_the_same_name():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anki_backup.catalog import Entry
+from anki_backup.entries import Entry
 from anki_backup.errors import NotFoundError
 from anki_backup.lookup import resolve
 

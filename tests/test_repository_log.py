@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from anki_backup import events
-from anki_backup.catalog import Catalog
 from anki_backup.model import now
 from anki_backup.repository import Repository
 from tests.committed import AT, add, written
@@ -114,5 +112,5 @@ def test_old_unchanged_runs_are_folded_where_the_catalog_is_brought_up_to_date(r
     repository.index()
     assert [line.event["event"] for line in events.read(log)] == ["folded"]
     assert [found.id for found in Repository.open(repository.root).backups()] == [backup.id]
-    with closing(Catalog(repository.history.catalog_path, write=False)) as catalog:
+    with repository.history.catalog() as catalog:
         assert catalog.mark("offset") == log.stat().st_size

@@ -10,7 +10,7 @@ from litestar.openapi.spec import SecurityRequirement
 from litestar.params import Parameter
 from msgspec import structs
 
-from anki_backup.catalog import Catalog, CatalogError
+from anki_backup.entries import CatalogError
 from anki_backup.errors import AnkibakError
 from anki_backup.web import actions, house
 from anki_backup.web.jobs import Progress
@@ -171,8 +171,8 @@ async def readyz(request: Asked) -> Response[bytes]:
 
     def look() -> bool:
         try:
-            Catalog(here.desk.repository.history.catalog_path, write=False).close()
-            return not here.stale()
+            with here.desk.repository.history.catalog():
+                return not here.stale()
         except (CatalogError, AnkibakError):
             return False
 

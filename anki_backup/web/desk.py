@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from anki_backup import cooldown, events, overview, pictures
-from anki_backup.catalog import Entry
 from anki_backup.config import Config
+from anki_backup.entries import Entry
 from anki_backup.errors import DamageError, NotFoundError
 from anki_backup.model import ID_PATTERN, Backup, BackupManifest, DeckStats, Run, file_name_text
 from anki_backup.pictures import Pictures

@@ -10,7 +10,7 @@ from litestar import Request, Response, get
 from markupsafe import Markup
 
 from anki_backup import figures
-from anki_backup.catalog import Entry
+from anki_backup.entries import Entry
 from anki_backup.model import Backup
 from anki_backup.safety import Safety
 from anki_backup.web import charts, house

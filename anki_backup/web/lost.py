@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from litestar import Request, Response, get
 
-from anki_backup.catalog import Entry
+from anki_backup.entries import Entry
 from anki_backup.errors import DamageError
 from anki_backup.model import Backup
 from anki_backup.spotted import Hit

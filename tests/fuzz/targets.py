@@ -22,7 +22,8 @@ from anki_backup import (
     messages,
     model,
 )
-from anki_backup.catalog import Catalog, CatalogError, Entry
+from anki_backup.catalog import Catalog
+from anki_backup.entries import CatalogError, Entry
 from anki_backup.history import backup_of
 from anki_backup.replay import Replay
 from tests.fuzz import Target, http, seeds, sync
