@@ -70,7 +70,7 @@ def gather(path: Path, store: ObjectStore) -> Enclosed:
 def _of_package(package: archives.Package, store: ObjectStore) -> Enclosed:
     items, skipped = package.media()
     files: list[MediaFile] = []
-    unread = []
+    unread = [f"media file {item.name} {item.reason}: left out" for item in skipped]
     for item in items:
         try:
             name, size = _keep(package, item, store)

@@ -50,15 +50,17 @@ class _Worker(NamedTuple):
         os.waitpid(self.pid, 0)
 
 
-def spread(items: Sequence[T], processes: int, work: Callable[[Sequence[T]], R]) -> Generator[R]:
-    """Yield what `work` makes of each slice of the items, in their order.
+def spread(
+    items: Sequence[T], processes: int, work: Callable[[Sequence[T]], R], at_once: int = SLICE
+) -> Generator[R]:
+    """Yield what `work` makes of each slice of `at_once` items, in their order.
 
     With more than one process and slice, `work` is called in forks of this one: what it
     returns has to pickle, and what it changes in memory stays there. What it raises is
     raised here. No fork outlives the caller's interest; one whose parent was killed ends
     when it has its next answer.
     """
-    slices = [items[at : at + SLICE] for at in range(0, len(items), SLICE)]
+    slices = [items[at : at + at_once] for at in range(0, len(items), at_once)]
     processes = min(processes, len(slices))
     if processes < 2:
         yield from map(work, slices)

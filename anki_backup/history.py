@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from anki_backup import durable, events
 from anki_backup.entries import CatalogError, Entry, State, state_of
 from anki_backup.errors import DamageError, StorageError
-from anki_backup.model import ID_PATTERN, Backup, BackupManifest, unseal
+from anki_backup.model import FORMAT, ID_PATTERN, Backup, BackupManifest, unseal
 from anki_backup.replay import Replay
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class History:
         """Return a manifest, bound to its folder's name and to this repository."""
         what = f"metadata.json of backup {backup_id}"
         manifest = unseal(self.document(backup_id, "metadata.json"), BackupManifest, what)
+        if manifest.format != FORMAT:
+            raise DamageError(f"{what} has format {manifest.format}: a newer ankibak may know it")
         if manifest.id != backup_id or manifest.repository != self.repository:
             raise DamageError(f"{what} belongs to another backup")
         return manifest

@@ -199,7 +199,7 @@ def _damage(view: Overview) -> Iterator[str]:
     if view.unreadable:
         yield f"the repository is damaged, {view.unreadable[0]}"
     elif view.findings:
-        yield "the repository is damaged, see it: ankibak verify --read-data"
+        yield "the repository is damaged, see what is left: ankibak verify --read-data --restore --limit 1"
 
 
 def _all_is_well(view: Overview, ages: Mapping[str, timedelta], now: datetime) -> str:

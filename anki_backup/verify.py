@@ -9,22 +9,30 @@ restores; and SQLite checks the newest collection of each source and some others
 
 from __future__ import annotations
 
-import shutil
+import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 from msgspec import Struct
 
 from anki_backup import chains, collection, events, medialist, pictures
-from anki_backup.entries import CatalogError
+from anki_backup.entries import CatalogError, state_of, with_state
 from anki_backup.errors import DamageError, SourceError
+from anki_backup.forks import spread
 from anki_backup.header import Info
+from anki_backup.history import backup_of, entry_of
 from anki_backup.model import BackupManifest, now
 from anki_backup.repository import Repository
+from anki_backup.walk import Version, Walk, compare, write_out
 
-SAMPLE = 16
+SAMPLE, SAMPLES_LIMIT = 16, 64
+MEND = "mend it: ankibak catalog rebuild"
+AT_ONCE = 16
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -89,7 +97,7 @@ class _Check:
                 self.find("events", "the event log is shorter than it was")
         except CatalogError as error:
             if any(word in str(error) for word in ("malformed", "not a database")):
-                self.find("catalog", f"the catalog is damaged ({error}); mend it: ankibak catalog rebuild")
+                self.find("catalog", f"the catalog is damaged ({error}); {MEND}")
 
     def _pointers(self) -> None:
         """The note of what is current must be whole, and name every source whose live state was backed up."""
@@ -111,11 +119,12 @@ class _Check:
         for name, owners in needed.items():
             self._chain(name, owners)
         if self.read_data:
-            _Walk(self, needed).go()
+            _Hashing(self, needed).go()
         for name, owners in needed.items():
             for manifest in owners:
                 if name in self.bad:
                     self.find("object", self.bad[name], manifest.id, name)
+        self._catalog(manifests)
         self._media(manifests)
         self._pictures(manifests)
 
@@ -151,6 +160,19 @@ class _Check:
                 link = self.info(link.base)
         except DamageError as error:
             self.bad[name] = error.message
+
+    def _catalog(self, manifests: list[BackupManifest]) -> None:
+        """The catalog must say of a backup what its manifest says; pins and the like come from events."""
+        try:
+            with self.repository.history.catalog() as catalog:
+                known = catalog.backups(manifest.id for manifest in manifests)
+                entries = {entry.id: entry for entry in catalog.entries()}
+        except CatalogError:  # told by `state`; readers do without it
+            return
+        for manifest in manifests:
+            told, read = known.get(manifest.id), backup_of(manifest)
+            if told and (told != with_state(read, state_of(told)) or entries.get(read.id) != entry_of(read)):
+                self.find("catalog", f"the catalog says otherwise than the manifest; {MEND}", manifest.id)
 
     def _media(self, manifests: Iterable[BackupManifest]) -> None:
         """Check the lists of media, and each file that they name once."""
@@ -207,82 +229,63 @@ class _Check:
         return None
 
 
-class _Walk:
-    """Rebuilds every collection once, each from the one it stands on, and hashes it."""
+class _Hashing:
+    """Makes every version of the collections once, each from the one it stands on, and hashes it.
+
+    Where there are several processors, forks take turns: each makes all versions, which is
+    cheap, and hashes those of its slices.
+    """
 
     def __init__(self, check: _Check, needed: dict[str, list[BackupManifest]]) -> None:
         self.check = check
-        self.store = check.store
-        self.needed = needed
-        self.children: dict[str, list[str]] = defaultdict(list)
-        self.roots: list[str] = []
-        self.sampled = self._sample()
-        linked: set[str] = set()
-        for name in needed:
-            if name not in check.bad:
-                for info in chains.ancestry(self.store, name):
-                    if info.name not in linked:
-                        linked.add(info.name)
-                        (self.children[info.base] if info.base else self.roots).append(info.name)
-        for names in self.children.values():
-            names.sort(key=lambda name: (check.info(name).position, name))
-
-    def _sample(self) -> set[str]:
-        """The newest of each source, and others in turn, day by day."""
-        manifests = sorted(
-            (item for owners in self.needed.values() for item in owners), key=lambda m: m.sequence
-        )
-        newest = {manifest.source: manifest.collection_sha256 for manifest in manifests}
-        day = now().toordinal()
-        return set(newest.values()) | {
-            m.collection_sha256 for m in manifests if (m.sequence + day) % SAMPLE == 0
-        }
+        self.walk = Walk(check.store, (name for name in needed if name not in check.bad))
+        self.sampled = _sample(needed)
 
     def go(self) -> None:
-        with tempfile.TemporaryDirectory(prefix="ankibak-") as folder:
-            self.folder = Path(folder)
-            for number, root in enumerate(self.roots):
-                path = self.folder / f"root-{number}"
-                if self._advance(root, path, whole=True):
-                    self._follow(root, path, 0)
-                path.unlink(missing_ok=True)
+        """Note what is bad in the check that asked."""
+        with (
+            tempfile.TemporaryDirectory(prefix="ankibak-") as folder,
+            closing(self.walk.versions()) as versions,
+        ):
+            work = partial(self._hash, enumerate(versions), Path(folder))
+            turns = spread(range(len(self.walk)), os.cpu_count() or 1, work, AT_ONCE)
+            with closing(turns):
+                for bad in turns:
+                    self.check.bad |= bad
+                    self.check.advance(AT_ONCE)
 
-    def _follow(self, name: str, path: Path, depth: int) -> None:
-        """Walk on from a collection that lies at `path`; the last branch takes the file along."""
-        while names := self.children.get(name):
-            for branch in names[:-1]:
-                copy = self.folder / f"branch-{depth}"
-                shutil.copyfile(path, copy)
-                if self._advance(branch, copy):
-                    self._follow(branch, copy, depth + 1)
-            name = names[-1]
-            if not self._advance(name, path):
-                return
+    def _hash(
+        self, versions: Iterator[tuple[int, Version]], folder: Path, numbers: Sequence[int]
+    ) -> dict[str, str]:
+        """Return what is bad up to the last of these versions, and why."""
+        bad = {}
+        for number, version in versions:
+            if number >= numbers[0]:
+                try:
+                    self._look_at(version, folder / f"collection-{os.getpid()}")
+                except SourceError as error:
+                    bad[version.name] = f"the collection opens no more: {error.message}"
+                except DamageError as error:
+                    bad[version.name] = error.message
+            if number == numbers[-1]:
+                break
+        return bad | self.walk.damaged
 
-    def _advance(self, name: str, path: Path, whole: bool = False) -> bool:
-        self.check.advance(1)
-        try:
-            if not self.store.payload_is_sound(name):
-                raise DamageError(f"object {name} is damaged: its stored bytes are not what was written")
-            if whole:
-                chains.materialise(self.store, name, path)
-            else:
-                chains.step(self.store, name, path)
-                if chains.digest_of(path) != name:
-                    raise DamageError(f"object {name} is damaged: its bytes have another SHA-256")
-            if name in self.sampled and name in self.needed:
-                collection.check(path, thorough=True)
-        except SourceError as error:
-            self.check.bad[name] = f"the collection opens no more: {error.message}"
-        except DamageError as error:
-            self._spread(name, error.message)
-            return False
-        return True
+    def _look_at(self, version: Version, path: Path) -> None:
+        if version.base is None and not self.check.store.payload_is_sound(version.name):
+            raise DamageError(f"object {version.name} is damaged: its stored bytes are not what was written")
+        if version.name in self.sampled:
+            write_out(version, path)
+            collection.check(path, thorough=True)
+        else:
+            compare(version)
 
-    def _spread(self, name: str, message: str) -> None:
-        """All that stands on a damaged object is lost with it."""
-        pending = [name]
-        while pending:
-            found = pending.pop()
-            self.check.bad[found] = message
-            pending += self.children.get(found, [])
+
+def _sample(needed: Mapping[str, list[BackupManifest]]) -> set[str]:
+    """Return the newest of each source, and others in turn, day by day; it takes seconds each."""
+    manifests = sorted((item for owners in needed.values() for item in owners), key=attrgetter("sequence"))
+    newest = {manifest.source: manifest.collection_sha256 for manifest in manifests}
+    step, day = max(SAMPLE, len(manifests) // SAMPLES_LIMIT), now().toordinal()
+    return set(newest.values()) | {
+        manifest.collection_sha256 for manifest in manifests if (manifest.sequence + day) % step == 0
+    }

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -148,25 +149,31 @@ def copy_out(store: ObjectStore, wanted: Mapping[Path, str]) -> None:
     with closing(walk.versions()) as versions:
         for version in versions:
             for path in [path for path, name in left.items() if name == version.name]:
-                _write(version, path)
+                write_out(version, path)
                 del left[path]
             if not left:
                 return
     raise DamageError(next(walk.damaged[name] for name in left.values()))
 
 
-def _write(version: Version, path: Path) -> None:
+def compare(version: Version, take: Callable[[bytes], object] = len) -> None:
+    """Give the content of a version to `take`, block by block; DamageError if its SHA-256 is another."""
     digest = hashlib.sha256()
-    try:
-        with path.open("wb", buffering=0) as file:
-            for at in range(0, version.content.size, BLOCK):
-                block = version.content.read_at(at, BLOCK)
-                digest.update(block)
-                write_fully(file.fileno(), block)
-    except OSError as error:
-        raise StorageError(f"can't write {path}: {error.strerror}") from error
+    for at in range(0, version.content.size, BLOCK):
+        block = version.content.read_at(at, BLOCK)
+        digest.update(block)
+        take(block)
     if digest.hexdigest() != version.name:
         raise DamageError(f"object {version.name} is damaged: its bytes have another SHA-256")
+
+
+def write_out(version: Version, path: Path) -> None:
+    """Make the file at `path` hold a version; DamageError if its SHA-256 is another."""
+    try:
+        with path.open("wb", buffering=0) as file:
+            compare(version, partial(write_fully, file.fileno()))
+    except OSError as error:
+        raise StorageError(f"can't write {path}: {error.strerror}") from error
 
 
 def _apply(delta: Delta, content: Scratch) -> list[Run] | None:

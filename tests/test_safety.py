@@ -184,7 +184,7 @@ def test_verify_tells_status_what_it_found(place: Place, capsys: pytest.CaptureF
     with time_machine.travel(NOW, tick=False):
         assert cli.answer(["-c", str(place.file), "verify", "--restore"]) == 6
         assert cli.answer(["-c", str(place.file), "status"]) == 1
-    assert "the repository is damaged, see it: ankibak verify --read-data" in capsys.readouterr().out
+    assert "is damaged, see what is left: ankibak verify --read-data --restore --l" in capsys.readouterr().out
 
 
 def test_what_is_seldom_due_may_be_older(place: Place) -> None:

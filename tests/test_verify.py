@@ -14,6 +14,7 @@ import pytest
 from msgspec import structs
 
 from anki_backup import chains, events, runs
+from anki_backup.errors import DamageError
 from anki_backup.gather import Options
 from anki_backup.header import DELTA, HEADER_BYTES, Info
 from anki_backup.model import BackupManifest
@@ -208,6 +209,25 @@ def test_a_damaged_pointer_and_a_damaged_catalog_are_found(repository):
     assert named(found(repository), "pointer") == [""]
     repository.history.catalog_path.write_bytes(b"no database " * 1000)
     assert [finding.kind for finding in found(repository)] == ["pointer", "catalog"]
+
+
+@pytest.mark.parametrize(
+    "change", ["document = replace(document, '\"home\"', '\"hole\"')", "sequence = sequence + 9"]
+)
+def test_a_row_of_the_catalog_that_tells_otherwise_than_the_manifest_is_found(repository, change):
+    newest = ids(repository)[-1]
+    with closing(sqlite3.connect(repository.history.catalog_path)) as db:
+        db.execute(f"UPDATE backup SET {change} WHERE id = ?", (newest,))
+        db.commit()
+    assert named(found(repository), "catalog") == [newest]
+    repository.history.rebuild()
+    assert found(repository) == []
+
+
+def test_a_manifest_of_a_format_to_come_is_not_taken_for_one_of_ours(repository):
+    with pytest.raises(DamageError, match="has format 2: a newer ankibak may know it"):
+        added(repository, format=2)
+    assert "manifest" in [finding.kind for finding in found(repository)]
 
 
 def test_a_missing_catalog_is_no_damage(repository):

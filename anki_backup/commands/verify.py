@@ -12,6 +12,8 @@ from anki_backup.errors import DamageError
 from anki_backup.repository import Repository
 from anki_backup.terminal import Column
 
+INDEX = "What the backups hold is whole. Make the catalog anew: ankibak catalog rebuild"
+ELSEWHERE = "Keep the folder as it is, and make a new backup elsewhere: ankibak run --repository PATH"
 COLUMNS = (
     Column("Backup", style="cyan"),
     Column("Kind", style="red"),
@@ -63,7 +65,7 @@ def command(
     if found:
         raise DamageError(
             f"there is damage in {repository.root}: {figures.counted(len(found), 'finding')}",
-            hint="Keep the folder as it is, and make a new backup elsewhere: ankibak run --repository PATH",
+            hint=INDEX if all(item.kind == "catalog" for item in found) else ELSEWHERE,
         )
     if terminal.is_terminal() and not as_json:
         depth = "every byte read" if read_data else "add --read-data to read every byte"

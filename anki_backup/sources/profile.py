@@ -36,7 +36,7 @@ class Profile:
         self.name = name
         self.given = path
         self.collection = _collection(path)
-        self.media = media or _media(self.collection)
+        self.media = media or _media(path, self.collection)
         self._tries = tries
 
     def look(self) -> Sighting:
@@ -107,11 +107,18 @@ def _collection(path: Path) -> Path:
     return Path(os.path.realpath(real / COLLECTION)) if real.is_dir() else real
 
 
-def _media(collection: Path) -> Path:
-    """Return Anki's folder for the media of a file, or the `media` of a sync server's user."""
-    anki = collection.with_suffix(".media")
-    server = collection.parent / "media"
-    return server if not anki.is_dir() and server.is_dir() else anki
+def _media(given: Path, collection: Path) -> Path:
+    """Return the folder of the media: beside the file as it was named, else beside the real one.
+
+    It is Anki's, or the `media` of a sync server's user.
+    """
+    real = Path(os.path.realpath(given))
+    named = real / COLLECTION if real.is_dir() else Path(os.path.realpath(given.parent), given.name)
+    for file in (named, collection):
+        for folder in (file.with_suffix(".media"), file.parent / "media"):
+            if folder.is_dir():
+                return folder
+    return collection.with_suffix(".media")
 
 
 def _beside(path: Path, side: str) -> Path:

@@ -187,9 +187,9 @@ MUTANTS = [
     ),
     Mutant(
         "verify names only the backup of the damaged object, not those that stand on it",
-        "anki_backup/verify.py",
-        "            pending += self.children.get(found, [])\n",
-        "",
+        "anki_backup/walk.py",
+        "            self.damaged[name] = error.message\n            left += self._children.get(name, [])\n",
+        "            self.damaged[name] = error.message\n",
         (VERIFY,),
     ),
     Mutant(
