@@ -211,6 +211,16 @@ def test_a_damaged_pointer_and_a_damaged_catalog_are_found(repository):
     assert [finding.kind for finding in found(repository)] == ["pointer", "catalog"]
 
 
+@pytest.mark.parametrize("processors", [1, 2, 3])
+def test_forks_that_take_turns_find_what_one_process_finds(repository, monkeypatch, processors):
+    monkeypatch.setattr("anki_backup.verify.AT_ONCE", 1)
+    monkeypatch.setattr("os.cpu_count", lambda: processors)
+    assert found(repository, read_data=True) == []
+    names = [repository.manifest(backup).collection_sha256 for backup in ids(repository)]
+    flip(repository.store.path(names[1]), -1)
+    assert named(found(repository, read_data=True), "object") == ids(repository)[1:]
+
+
 @pytest.mark.parametrize(
     "change", ["document = replace(document, '\"home\"', '\"hole\"')", "sequence = sequence + 9"]
 )
