@@ -49,6 +49,10 @@ class History:
             raise DamageError(f"{self.root / 'backups'} can't be read: {error.strerror}") from error
         return list(filter(ID_PATTERN.fullmatch, names))
 
+    def has(self, backup_id: str) -> bool:
+        """Say whether a backup was committed and is still there."""
+        return (self.folder(backup_id) / "metadata.json").exists()
+
     def document(self, backup_id: str, name: str) -> bytes:
         """Return a manifest file of a backup."""
         path = self.folder(backup_id) / name

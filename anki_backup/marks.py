@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anki_backup import content, medialist
+from anki_backup import content, medialist, standing
 from anki_backup.baseline import Baseline, Mark
 from anki_backup.errors import DamageError
 from anki_backup.model import Backup
@@ -40,7 +40,7 @@ def of(repository: Repository, backup_id: str) -> Mark:
 def _candidates(repository: Repository, source: str) -> list[Backup]:
     """Return the backups of a source, newest first; before them the one that it was rolled back to since."""
     backups = repository.backups(source)
-    last = repository.last_rollback(source)
-    if last and last.get("live") and backups and backups[0].id == last.get("newest"):
-        backups.sort(key=lambda backup: backup.id != last["to"])
+    if backups:
+        left = standing.left(repository.history, {source: backups[0].id})[source]
+        backups.sort(key=lambda backup: backup.id != left)
     return backups

@@ -18,7 +18,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from anki_backup import chains, durable, events, locks, lookup, medialist, pointer, swap
+from anki_backup import chains, durable, events, locks, lookup, medialist, pointer, standing, swap
 from anki_backup.entries import sequence_at
 from anki_backup.errors import DamageError, NotFoundError, RepositoryError
 from anki_backup.history import History, backup_of
@@ -189,9 +189,9 @@ class Repository:
         runs = [
             event
             for event in events.newest(self.history.log)
-            if event.get("source") == source and (event["event"] == "run" or _went_back(event))
+            if event.get("source") == source and (event["event"] == "run" or standing.went_back(event))
         ]
-        if not (self.history.folder(backup_id) / "metadata.json").exists():
+        if not self.history.has(backup_id):
             return False
         if runs and runs[-1].get("outcome") == "interrupted":
             return False
@@ -202,11 +202,8 @@ class Repository:
     def last_rollback(self, source: str | None = None) -> dict[str, Any] | None:
         """Return the event of the newest rollback that took place; reads the whole log."""
         found = None
-        for line in events.mentioning(self.history.log, b'"rollback"'):
-            event = line.event or {"event": None}
-            done = event["event"] == "rollback" and event.get("outcome") == "done"
-            if done and source in (None, event.get("source")):
-                found = event
+        for event in standing.rollbacks(self.history):
+            found = event if source in (None, event.get("source")) else found
         return found
 
     def record(self, event: str, **fields: Any) -> int:
@@ -277,11 +274,11 @@ class Repository:
             raise NotFoundError(f"there is no backup of source {source}", hint="Make one: ankibak run")
         return found[0]
 
-
-def _went_back(event: dict[str, Any]) -> bool:
-    """Say whether an event left its source, not only a copy of it, in the state of another backup."""
-    done = event["event"] == "rollback" and event.get("outcome") == "done"
-    return done and bool(event.get("live"))
+    def standing_of(self, source: str) -> Backup:
+        """Return the backup that a source was last known to be: the newest, or the one gone back to since."""
+        newest = self.newest_of(source)
+        left = standing.left(self.history, {source: newest.id})[source]
+        return newest if left == newest.id else self.find(left)
 
 
 def _refuse_foreign(root: Path) -> None:

@@ -39,14 +39,17 @@ from anki_backup.swap import Settled
 
 
 class Wish(NamedTuple):
-    """What is wanted: which backup is to become the active state, by whom, and how."""
+    """What is wanted: which backup is to become the active state, by whom, and how.
+
+    `account` is what a push would replace, as it was backed up last; None where it is empty.
+    """
 
     target: Backup
     who: str
     exact_media: bool = False
     undo: bool = False
     pushed: bool = False
-    account_is_empty: bool = False
+    account: Backup | None = None
 
 
 class Prepared(NamedTuple):
@@ -199,12 +202,11 @@ def _present(
     """Return what would be replaced, None where nothing is; SourceError if it can't be read."""
     path = work / "present.anki2"
     if wish.pushed:
-        if wish.account_is_empty:
+        if wish.account is None:
             return None
-        # That is the account, which was just backed up.
-        newest = repository.newest_of(source.name)
-        repository.restore_collection(newest.id, path)
-        return preview.Present(path, {file.name: file.sha256 for file in repository.media(newest.id)})
+        repository.restore_collection(wish.account.id, path)
+        files = repository.media(wish.account.id)
+        return preview.Present(path, {file.name: file.sha256 for file in files})
     if not place.collection.exists():
         return None
     capture = reader(repository.root, source).capture(work, 0)
@@ -235,7 +237,7 @@ def _safety(
         current = result.current
     elif not place.live:
         # Until now the account itself was its own active state, and this is how it was last seen.
-        current = repository.newest_of(name).id
+        current = repository.standing_of(name).id
     if current is None:
         return None
     safety = repository.find(current)

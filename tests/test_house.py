@@ -20,7 +20,7 @@ ROOMS = """
     packages archives leaves presence words scratch
   | header payloads objects chains walk media medialist canonical messages collection pictures content
     window lookout things rows differences compare spotted events entries catalog replay history
-    view overview lookup baseline deposit pointer hold intent swap repository contents timeline lives
+    view standing overview lookup baseline deposit pointer hold intent swap repository contents timeline lives
     verify forest repack prune safety losses preview regain
   | sources formats vaults notifiers
   | gather marks attempt alarms hooks tidings metrics runs watch sides plan candidates enclosed

@@ -121,6 +121,32 @@ def test_a_push_replaces_the_account_and_every_device_can_take_it(
     assert ankibak("run").split("\t")[1] == "skipped"
 
 
+def test_the_plan_compares_with_the_account_however_often_it_was_pushed(first, ankibak):
+    """The newest backup is not what the account is: that is what was pushed last."""
+    figures = {"notes": (10, 1), "cards": (10, 1)}
+
+    def plan(*words):
+        rows = json.loads(ankibak("rollback", *words, "--push-after-rollback", "--dry-run", "--json"))["plan"]
+        return {noun: (rows[noun]["lost"], rows[noun]["regained"]) for noun in figures}
+
+    ankibak("run")
+    type_rollback(ankibak, first, "--push-after-rollback")
+    assert plan("--undo") == figures
+    told = ankibak("rollback", "--undo", "--push-after-rollback", code=2)
+    assert "notes: 10 lost" in told and "1 back" in told
+    type_rollback(ankibak, "--undo", "--push-after-rollback")
+    assert plan("--undo") == {noun: (back, lost) for noun, (lost, back) in figures.items()}
+    assert "notes: 1 lost" in ankibak("rollback", "--undo", "--push-after-rollback", code=2)
+
+
+def test_notes_are_counted_against_the_account_that_was_pushed(first, ankibak):
+    ankibak("run")
+    type_rollback(ankibak, first, "--push-after-rollback")
+    asked = ("restore-notes", first, "--search", "deck:*", "--into", "home", "--dry-run", "--json")
+    told = json.loads(ankibak(*asked))
+    assert (told["missing"], told["same"]) == (0, 10)
+
+
 def test_with_exact_media_the_account_is_the_backup(first, ankibak, tmp_path, sync_server, exported):
     type_rollback(ankibak, first, "--push-after-rollback", "--exact-media")
     assert state_of_account(sync_server, tmp_path / "scratch") == what_it_has(exported(first))

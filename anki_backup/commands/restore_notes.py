@@ -50,7 +50,7 @@ def command(
     wish = Wish(backup, who(), deck, search, scheduling=not keep_progress)
     saved = None
     if not source.is_live:
-        saved = repository.newest_of(into) if dry_run else sendback.save(repository, source, wish, options)
+        saved = repository.standing_of(into) if dry_run else sendback.save(repository, source, wish, options)
     with putback.prepare(repository, source, wish, saved, dry=dry_run) as prepared:
         lines = putback.plan(into, prepared)
         done = None

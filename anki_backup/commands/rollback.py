@@ -59,9 +59,9 @@ def command(
                 f"{source.name} is no account, so there is nothing to push to",
                 hint='Roll back without it; at the next sync of Anki choose "Upload to AnkiWeb".',
             )
-        if not dry_run:
-            saved = push.save(repository, source, target, options)
-            wish = wish._replace(account_is_empty=saved.empty)
+        saved = None if dry_run else push.save(repository, source, target, options)
+        account = saved.safety if saved else repository.standing_of(source.name)
+        wish = wish._replace(account=account)
     with rollback.prepare(repository, source, wish, dry=dry_run) as prepared:
         if dry_run:
             _print_plan(context, prepared, as_json=as_json)
