@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import apsw
 
@@ -23,6 +23,8 @@ from anki_backup.window import looking
 
 SHOWN = ("type", "queue", "due", "ivl", "factor", "reps", "lapses", "odue", "flags", "data")
 SOME = 3
+T = TypeVar("T")
+States = Sequence[object | None]
 
 
 class Looked(NamedTuple):
@@ -73,9 +75,9 @@ def lives(look: Look, item: str) -> list[Life]:
 
 
 def _by_text(look: Look, text: str) -> list[Life]:
-    """Return the life of the one note that has a text; the newest backups are asked first."""
+    """Return the life of the one note that has a text; what the sources are now is asked first."""
     everything = look.backups
-    look.backups = [backups[-1] for backups in look.of_sources().values()]
+    look.backups = [backups[look.now(backups)] for backups in look.of_sources().values()]
     hits = _note_hits(look, text)
     look.backups = everything
     hits = hits or _note_hits(look, text)
@@ -114,15 +116,12 @@ def _notes(look: Look, note: int) -> list[Life]:
             advance(1)
     look.lose(walk, ((backup.id, backup.collection_sha256) for backup in look.backups))
     found = []
-    for source, backups in look.of_sources().items():
+    for backups in look.of_sources().values():
         readable = [backup for backup in backups if backup.collection_sha256 not in walk.damaged]
         states = [facts.get(backup.collection_sha256) for backup in readable]
-        if seen := _seen(states):
-            last = states[seen.last]
-            assert last is not None, "it was seen there"
-            name = excerpt(last.note.flds)
-            events = list(_told(look, readable, states))
-            found.append(Life(hit=_hit("note", str(note), name, source, readable, seen), events=events))
+        if last := _last(states):
+            about = _hit(look, "note", str(note), excerpt(last.note.flds), readable, states)
+            found.append(Life(hit=about, events=list(_told(look, readable, states))))
     return found
 
 
@@ -177,13 +176,15 @@ def _field_names(db: apsw.Connection, notetype: int) -> list[str]:
         return []
 
 
-def _seen(states: Sequence[object | None]) -> Seen | None:
+def _last(states: Sequence[T | None]) -> T | None:
+    return next((state for state in reversed(states) if state is not None), None)
+
+
+def _hit(look: Look, kind: Kind, id: str, name: str, backups: Sequence[Backup], states: States) -> Hit:
+    """Return where a thing was seen, told by what each backup has of it."""
     places = [place for place, state in enumerate(states) if state is not None]
-    return Seen(places[0], places[-1], len(places)) if places else None
-
-
-def _hit(kind: Kind, id: str, name: str, source: str, backups: Sequence[Backup], seen: Seen) -> Hit:
-    return hit(kind, id, name, source, backups, seen, seen.last == len(backups) - 1, False)
+    seen = Seen(places[0], places[-1], len(places))
+    return hit(kind, id, name, backups[0].source, backups, seen, look.now(backups) in places, False)
 
 
 def _told(look: Look, backups: Sequence[Backup], states: Sequence[Facts | None]) -> Iterator[Event]:
@@ -252,29 +253,28 @@ def _event(backup: Backup, change: Any, **fields: Any) -> Event:
 def _decks(look: Look, name: str) -> list[Life]:
     decks = decks_of(look)
     found = []
-    for source, backups in look.of_sources().items():
+    for backups in look.of_sources().values():
         readable = [backup for backup in backups if backup.id in decks]
         meant = {deck for each in readable for deck, (had, _) in decks[each.id].items() if had == name}
         for deck in sorted(meant):
             states = [decks[backup.id].get(deck) for backup in readable]
-            if seen := _seen(states):
+            if last := _last(states):
+                about = _hit(look, "deck", str(deck), last[0], readable, states)
                 events = list(_simple(readable, states, ("name", "cards")))
-                last = states[seen.last]
-                shown = last[0] if last else name
-                found.append(Life(hit=_hit("deck", str(deck), shown, source, readable, seen), events=events))
+                found.append(Life(hit=about, events=events))
     return found
 
 
 def _media(look: Look, name: str) -> list[Life]:
     files = media_of(look, name, lambda each: each == name)
     found = []
-    for source, backups in look.of_sources().items():
+    for backups in look.of_sources().values():
         readable = [backup for backup in backups if backup.id in files]
         kept = [next(iter(files[backup.id].values()), None) for backup in readable]
-        if seen := _seen(kept):
+        if _last(kept):
             states = [_state(file) for file in kept]
             events = list(_simple(readable, states, ("size", "sha256")))
-            found.append(Life(hit=_hit("media", name, name, source, readable, seen), events=events))
+            found.append(Life(hit=_hit(look, "media", name, name, readable, states), events=events))
     return found
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import structs
 
-from anki_backup import locks
+from anki_backup import locks, standing
 from anki_backup.entries import SUMMED, CatalogError, state_of, with_state
 from anki_backup.errors import DamageError
 from anki_backup.history import History
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Runs = dict[int, tuple[str, str, Run | None]]
 GOOD = ("created", "skipped")
 COUNT = "select count(*) from backup"
-NEWEST = "select id, max(sequence) from backup group by source"
+NEWEST = "select id, source, max(sequence) from backup group by source"
 # Cast: some builds of SQLite find nothing in a blob.
 MARKED = """select id from backup where state is not null and cast(state as text) like '%"alarm":{%'"""
 PROVED = (
@@ -43,14 +43,15 @@ class Overview(NamedTuple):
     """What there is: sums over all backups, and what is newest of each source.
 
     Backups come without their `previous`. `alarms` are those with an open alarm,
-    oldest first; `proved` the one that was verified last; `findings` counts what
-    `verify` found damaged and nobody mended.
+    oldest first; `standing` is what each source was last known to be; `proved` the one
+    that was verified last; `findings` counts what `verify` found damaged and nobody mended.
     """
 
     backups: int
     stored_bytes: int
     logical_bytes: int
     newest: dict[str, Backup]
+    standing: dict[str, Backup]
     last_run: dict[str, Run]
     last_success: dict[str, Run]
     alarms: list[Backup]
@@ -81,7 +82,9 @@ def _by_catalog(history: History, catalog: Catalog, sources: set[str]) -> Overvi
     """Return the figures as the catalog has them; None if it doesn't know every backup there is."""
     ids = set(history.ids())
     lines = history.news(catalog.mark("offset"), catalog.mark("n"))
-    newest = {str(row[0]) for row in catalog.rows(NEWEST)}
+    latest = {str(row[1]): str(row[0]) for row in catalog.rows(NEWEST)}
+    left = standing.left(history, latest)
+    newest = {*latest.values(), *left.values()}
     if catalog.rows(COUNT)[0][0] != len(ids) or newest - ids:
         return None
     spoken = {str(line.event["backup"]) for line in lines if line.event and line.event.get("backup")}
@@ -102,7 +105,7 @@ def _by_catalog(history: History, catalog: Catalog, sources: set[str]) -> Overvi
             runs[number] = (source, started_at, run)
     totals = {name: catalog.mark(name) for name in SUMMED}
     findings = catalog.mark("findings") if replay.findings is None else replay.findings
-    return _overview(history, len(ids), totals, backups, runs | replay.runs, findings)
+    return _overview(history, len(ids), totals, backups, left, runs | replay.runs, findings)
 
 
 def _by_files(history: History, sources: set[str]) -> Overview:
@@ -113,7 +116,8 @@ def _by_files(history: History, sources: set[str]) -> Overview:
         -place: (run.source, run.started_at.isoformat(), run)
         for place, run in enumerate(view.runs(), start=1)
     }
-    return _overview(history, len(view.entries), totals, backups, runs, view.findings)
+    left = standing.left(history, {backup.source: backup.id for backup in backups})
+    return _overview(history, len(view.entries), totals, backups, left, runs, view.findings)
 
 
 def _overview(
@@ -121,10 +125,12 @@ def _overview(
     count: int,
     totals: dict[str, int],
     backups: list[Backup],
+    left: dict[str, str],
     runs: Runs,
     findings: int,
 ) -> Overview:
     backups = sorted(backups, key=lambda backup: backup.sequence)
+    by_id = {backup.id: backup for backup in backups}
     newest = {backup.source: backup for backup in backups}
     proofs = [(backup.verified_at, backup.id, backup) for backup in backups if backup.verified_at]
     unreadable = []
@@ -139,6 +145,7 @@ def _overview(
         stored_bytes=totals["stored_bytes"],
         logical_bytes=totals["size_bytes"],
         newest=newest,
+        standing={source: by_id[name] for source, name in left.items() if name in by_id},
         last_run=last_run,
         last_success=last_success,
         alarms=[backup for backup in backups if backup.alarm],

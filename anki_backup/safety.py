@@ -211,14 +211,19 @@ def _all_is_well(view: Overview, ages: Mapping[str, timedelta], now: datetime) -
         )
     (name,) = ages
     when = figures.ago(oldest, now)
-    backup = view.newest.get(name)
-    if backup is None:
+    newest = view.newest.get(name)
+    if newest is None:
         return f"The cards are safe: {name} had nothing to back up {when}."
-    cards = "" if backup.stats.cards is None else f" with {backup.stats.cards:,} cards"
     if view.last_success[name].outcome == "created":
-        return f"The cards are safe: {name} was backed up {when}{cards}."
+        return f"The cards are safe: {name} was backed up {when}{_cards(newest)}."
+    backup = view.standing.get(name, newest)
+    which = "its newest backup" if backup is newest else "the backup that it was rolled back to"
     made = figures.ago(backup.created_at, now)
-    return f"The cards are safe: {name} was unchanged {when}; its newest backup is from {made}{cards}."
+    return f"The cards are safe: {name} was unchanged {when}; {which} is from {made}{_cards(backup)}."
+
+
+def _cards(backup: Backup) -> str:
+    return "" if backup.stats.cards is None else f" with {backup.stats.cards:,} cards"
 
 
 def _named(view: Overview, ages: Iterable[str]) -> list[str]:

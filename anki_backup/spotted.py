@@ -16,8 +16,8 @@ Kind = Literal["note", "deck", "media"]
 class Hit(Struct, frozen=True, kw_only=True):
     """A thing that was found in the backups of one source.
 
-    `gone` says why the newest backup lacks it, `command` gets it back from the last
-    that has it; both are null while it is there.
+    `gone` says why the source lacks it now, as far as is known, `command` gets it back
+    from the last backup that has it; both are null while it is there.
     """
 
     kind: Kind

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from anki_backup import standing
 from anki_backup.compare import excerpt, plain
 from anki_backup.errors import DamageError, SourceError
 from anki_backup.lookout import Lookout
@@ -39,6 +40,8 @@ class Look:
         self.progress = progress or (lambda title, total: nullcontext(lambda count: None))
         self.damaged: dict[str, str] = {}
         self._manifests: list[BackupManifest] | None = None
+        newest = {name: backups[-1].id for name, backups in self.of_sources().items()}
+        self._standing = standing.left(repository.history, newest)
 
     @property
     def manifests(self) -> list[BackupManifest]:
@@ -59,6 +62,11 @@ class Look:
             found[backup.source].append(backup)
         return dict(found)
 
+    def now(self, backups: Sequence[Backup]) -> int:
+        """Return which of a source's backups, oldest first, it was last known to be; the last if in doubt."""
+        left = self._standing[backups[0].source]
+        return next((n for n, backup in enumerate(backups) if backup.id == left), len(backups) - 1)
+
     def lose(self, walk: Walk, objects: Iterable[tuple[str, str | None]]) -> None:
         """Note which backups stand on what a walk could not read."""
         for backup, name in objects:
@@ -70,8 +78,8 @@ def find(look: Look, text: str, kinds: Collection[Kind] = ("note", "deck", "medi
     """Return every note, deck and media file of any backup in which `text` is found.
 
     A note is found by its id, its guid, or text in its fields or tags, without regard
-    to case or markup; decks and media by their names. Those that the newest backup
-    of their source lacks come first, the longest seen of them last.
+    to case or markup; decks and media by their names. Those that their source lacks now,
+    as far as is known, come first, the longest seen of them last.
     """
     wanted = folded(text)
     hits: list[Hit] = []
@@ -109,7 +117,7 @@ def _notes(look: Look, text: str, wanted: str) -> Iterator[Hit]:
     walk = Walk(look.repository.store, [backup.collection_sha256 for backup in look.backups])
     presence: Presence[int] = Presence()
     places: dict[str, int] = {}
-    newest = {backups[-1].collection_sha256 for backups in look.of_sources().values()}
+    latest = {backups[look.now(backups)].collection_sha256 for backups in look.of_sources().values()}
     there: dict[str, set[int]] = {}
     with look.progress("reading notes", len(walk)) as advance:
         for version in walk.versions():
@@ -119,15 +127,16 @@ def _notes(look: Look, text: str, wanted: str) -> Iterator[Hit]:
             except SourceError as error:  # a collection of a newer schema, or none at all
                 walk.damaged[version.name] = error.message
                 presence.step(set())
-            if version.name in newest:
+            if version.name in latest:
                 there[version.name] = lookout.all_notes()
             advance(1)
     look.lose(walk, ((backup.id, backup.collection_sha256) for backup in look.backups))
     for source, backups in look.of_sources().items():
         steps = [places.get(backup.collection_sha256) for backup in backups]
-        present = presence.at(steps[-1])
+        now = look.now(backups)
+        present, all_notes = presence.at(steps[now]), there.get(backups[now].collection_sha256, set())
         for note, seen in presence.seen(steps).items():
-            still = note in there.get(backups[-1].collection_sha256, set())
+            still = note in all_notes
             yield hit("note", str(note), names.get(note, ""), source, backups, seen, note in present, still)
 
 
@@ -139,11 +148,11 @@ def _decks(look: Look, wanted: str) -> Iterator[Hit]:
             for deck, (name, _) in decks.get(backup.id, {}).items():
                 if wanted in folded(name) or wanted == str(deck):
                     found[deck, name].append(place)
-        now = decks.get(backups[-1].id, {})
+        now = look.now(backups)
+        still = decks.get(backups[now].id, {})
         for (deck, name), places in found.items():
             seen = Seen(places[0], places[-1], len(places))
-            present = places[-1] == len(backups) - 1
-            yield hit("deck", str(deck), name, source, backups, seen, present, deck in now)
+            yield hit("deck", str(deck), name, source, backups, seen, now in places, deck in still)
 
 
 def decks_of(look: Look) -> dict[str, dict[int, tuple[str, int]]]:
@@ -166,14 +175,14 @@ def _media(look: Look, text: str, wanted: str) -> Iterator[Hit]:
     files = media_of(look, text, lambda name: wanted in folded(name))
     for source, backups in look.of_sources().items():
         found: defaultdict[bytes, list[int]] = defaultdict(list)
+        now = look.now(backups)
         for place, backup in enumerate(backups):
             for name in files.get(backup.id, {}):
                 found[name].append(place)
         for name, places in found.items():
             seen = Seen(places[0], places[-1], len(places))
             shown = file_name_text(name)
-            present = places[-1] == len(backups) - 1
-            yield hit("media", shown, shown, source, backups, seen, present, False)
+            yield hit("media", shown, shown, source, backups, seen, now in places, False)
 
 
 def media_of(look: Look, text: str, matches: Callable[[str], bool]) -> dict[str, dict[bytes, MediaFile]]:

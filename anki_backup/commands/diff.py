@@ -77,7 +77,7 @@ def _compare(context: Context, repository: Repository, ids: list[str], *, items:
     if len(ids) == 2:
         old = context.find(repository, ids[0])
     else:
-        old = repository.newest_of(named) if named else context.find(repository, "latest")
+        old = repository.standing_of(named or context.find(repository, "latest").source)
     name = named or old.source
     if name not in context.config.sources:
         raise ConfigError(

@@ -38,7 +38,7 @@ def command(
 ) -> None:
     """Find notes, decks and media files in all backups; say where each was last seen.
 
-    What the newest backup lacks comes first. Into a pipe a line for each, with tabs
+    What the source lacks now, as far as is known, comes first. Into a pipe a line for each, with tabs
     between: kind, id, source, first, last, backups, present, name, gone, command.
     """
     context: Context = ctx.obj

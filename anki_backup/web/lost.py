@@ -96,11 +96,11 @@ async def show(
 
 
 def lost_decks(desk: Desk, source: str) -> list[LostDeck]:
-    """Return the decks that some backup had more of than the newest has, the largest loss first."""
+    """Return the decks that some backup had more of than the source is known to have now, worst first."""
     entries = desk.entries(source)
     if not entries:
         return []
-    now = _decks(desk, entries[-1].id)
+    now = _decks(desk, desk.repository.standing_of(source).id)
     most: dict[int, tuple[int, str]] = {}
     for entry in desk.sampled(source, SAMPLES):
         for number, (name, cards) in _decks(desk, entry.id).items():

@@ -169,19 +169,19 @@ async def confirm(request: Asked, backup_id: str) -> Response[Any]:
 
 
 def _confirm(here: House, request: Asked, backup: Backup, *, wrong: bool = False) -> Response[Any]:
-    newest = here.desk.backups(here.desk.entries(backup.source)[-1:])[0]
+    present = here.desk.repository.standing_of(backup.source)
     lost = {
-        name: (getattr(newest.stats, name) or 0) - (getattr(backup.stats, name) or 0)
+        name: (getattr(present.stats, name) or 0) - (getattr(backup.stats, name) or 0)
         for name in ("cards", "notes", "decks", "revlog")
     }
-    lost["media"] = newest.media_files - backup.media_files
+    lost["media"] = present.media_files - backup.media_files
     settings = here.config.sources.get(backup.source)
     return here.paper.page(
         request,
         "rollback",
         422 if wrong else 200,
         backup=backup,
-        newest=newest,
+        present=present,
         lost=lost,
         kind=settings.kind if settings else None,
         wrong=wrong,
