@@ -89,7 +89,7 @@ def test_the_next_run_knows_where_the_source_stands(changed):
     assert (changed.pointer(), changed.hash_of(third)) == (third, changed.content())
 
 
-def test_the_next_sync_has_to_ask(changed):
+def test_the_next_sync_has_to_ask(changed, run_ankibak):
     def schema():
         collection = Collection(str(changed.collection))
         try:
@@ -99,7 +99,8 @@ def test_the_next_sync_has_to_ask(changed):
 
     before = schema()
     start = time.time() * 1000
-    changed.roll_back(changed.first)
+    told = run_ankibak("-c", changed.config, "rollback", changed.first, "--yes").stderr
+    assert '"Upload to AnkiWeb" keeps this state\nafter that choose "Download from AnkiWeb"' in told
     assert min(schema()) >= int(start) > max(before)
 
 

@@ -22,7 +22,8 @@ def test_a_sync_servers_own_folder_waits_for_the_server_to_stop(tmp_path, run_an
         server.restart()  # has opened nothing but its database of media
         assert "sync server" in home.type("rollback", first, "--yes", code=7)
         server.stop(signal.SIGTERM)
-        home.roll_back(first)
+        told = run_ankibak("-c", home.config, "rollback", first, "--yes").stderr
+        assert 'choose there "Download from AnkiWeb"' in told and "keeps this state" not in told
         server.start()
         phone.download()
         assert phone.col.note_count() == 1

@@ -15,11 +15,17 @@ from anki_backup.errors import BusyError, NotFoundError, UsageError
 from anki_backup.gather import Options
 from anki_backup.losses import Change
 from anki_backup.model import Backup
+from anki_backup.places import Place
 from anki_backup.repository import Repository
 from anki_backup.rollback import Done, Prepared, Wish
 from anki_backup.sources import Source
 
 INCOMPLETE = 3
+AFTERWARDS = (
+    'the next sync of Anki asks which side is to win: "Upload to AnkiWeb" keeps this state',
+    'after that choose "Download from AnkiWeb" (in AnkiDroid: "AnkiWeb") on each other device:'
+    " what it has not synced is lost there",
+)
 
 
 def command(
@@ -73,7 +79,7 @@ def command(
         done = _push(context, repository, source, wish, saved, options, done)
     for warning in done.warnings:
         context.warn(warning)
-    _print(context, done, as_json=as_json)
+    _print(context, done, prepared.place, as_json=as_json)
     if saved and len(done.warnings):
         raise typer.Exit(INCOMPLETE)
 
@@ -198,7 +204,7 @@ def _print_plan(context: Context, prepared: Prepared, *, as_json: bool) -> None:
         terminal.print_rows([noun, each.lost, each.regained, each.changed] for noun, each in rows)
 
 
-def _print(context: Context, done: Done, *, as_json: bool) -> None:
+def _print(context: Context, done: Done, place: Place, *, as_json: bool) -> None:
     intent = done.settled.intent
     if as_json:
         terminal.print_json(
@@ -218,11 +224,11 @@ def _print(context: Context, done: Done, *, as_json: bool) -> None:
         terminal.print_rows([fields])
     elif not context.quiet:
         terminal.write(f"{intent.source}: rolled back to {intent.to}\n")
-    for line in _advice(done):
+    for line in _advice(done, place):
         context.say(line)
 
 
-def _advice(done: Done) -> list[str]:
+def _advice(done: Done, place: Place) -> list[str]:
     """Say what a person should know now, and do next."""
     intent = done.settled.intent
     lines = []
@@ -233,8 +239,10 @@ def _advice(done: Done) -> list[str]:
         lines.append(f"the files that were there are in {intent.kept}")
     if intent.pushed:
         lines += ["the account was read back: it is what the backup was", *push.OTHERS]
-    elif intent.live:
-        lines.append('the next sync of Anki asks which side is to win: "Upload to AnkiWeb" keeps this state')
+    elif place.server:
+        lines += push.OTHERS
+    elif place.live:
+        lines += AFTERWARDS
     else:
         lines.append(f"open it with: anki -b {os.path.dirname(intent.collection)}")
     return lines

@@ -7,9 +7,11 @@ from typing import Any
 
 from litestar import Request, Response, get, post
 
+from anki_backup import sources
 from anki_backup.errors import DamageError
 from anki_backup.model import Backup, DeckStats
 from anki_backup.pictures import Pictures
+from anki_backup.places import Place
 from anki_backup.web import actions, charts, downloads, house
 from anki_backup.web.desk import now
 from anki_backup.web.entry import go
@@ -184,10 +186,18 @@ def _confirm(here: House, request: Asked, backup: Backup, *, wrong: bool = False
         present=present,
         lost=lost,
         kind=settings.kind if settings else None,
+        server=settings is not None and _is_of_server(here, backup.source, settings),
         wrong=wrong,
         wait=here.desk.cooling(backup.source, now()),
         active=here.desk.pointers().get(backup.source) == backup.id,
     )
+
+
+def _is_of_server(here: House, name: str, settings: Any) -> bool:
+    """Say whether a source is the folder of a sync server itself."""
+    if settings.kind != "profile":
+        return False
+    return Place.of(here.desk.repository.root, sources.make(name, settings, 1)).server
 
 
 @post("/backups/{backup_id:str}/rollback", include_in_schema=False, status_code=303)
