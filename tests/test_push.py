@@ -174,7 +174,8 @@ def test_what_was_just_gone_back_to_can_be_pushed_at_once(first, ankibak, tmp_pa
 def test_nothing_is_pushed_without_being_told_so_twice(first, ankibak, tmp_path, sync_server):
     before = state_of_account(sync_server, tmp_path / "scratch")
     told = ankibak("rollback", first, "--push-after-rollback", code=2)
-    assert "each of your other devices" in told and "let every device sync now" in told
+    assert "each of your other devices" in told and "let no device sync until this is done" in told
+    assert "sync now" not in told
     assert state_of_account(sync_server, tmp_path / "scratch") == before
 
 

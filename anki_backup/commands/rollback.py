@@ -167,7 +167,7 @@ def plan(prepared: Prepared) -> list[str]:
     else:
         lines += [_sentence(noun, change) for noun, change in prepared.losses.rows() if change != Change()]
     if prepared.wish.pushed:
-        lines += ["let every device sync now, before you answer: what it has not synced is lost there"]
+        lines += ["let no device sync until this is done; what it has not synced by then is lost there"]
         lines += [f"then {push.OTHERS[0]}"]
     if prepared.place.server:
         lines += ["media of a sync server stay as they are: devices would not be told of new ones"]
