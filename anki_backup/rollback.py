@@ -121,7 +121,10 @@ def perform(repository: Repository, source: Source, prepared: Prepared, options:
                 "an earlier rollback was interrupted and can't be settled yet",
                 hint="Close Anki, mount what is missing, and run again.",
             )
-        if not place.live:
+        if place.live:
+            # Only that folder: without what is above it the disk may not be mounted.
+            durable.make_directory(place.collection.parent)
+        else:
             _make_active(repository, place)
         safety = _safety(repository, source, prepared, options, warnings)
         if safety and place.collection.exists() and reader(repository.root, source).look().hot:

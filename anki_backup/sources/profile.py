@@ -19,7 +19,8 @@ from anki_backup.errors import SourceError
 from anki_backup.model import CaptureFacts
 from anki_backup.sources import Capture, FileState, Means, Sighting, open_file
 
-COLLECTION = "collection.anki2"
+SUFFIX = ".anki2"
+COLLECTION = f"collection{SUFFIX}"
 TRIES = 5
 BLOCK = 1 << 20
 PAUSE_S = 0.2
@@ -102,9 +103,13 @@ def make(name: str, settings: Any, tries: int, means: Means) -> Profile:
 
 
 def _collection(path: Path) -> Path:
-    """Return the real file behind what was named: a folder's collection; links at the top are followed."""
+    """Return the real file behind what was named: a folder's collection; links at the top are followed.
+
+    What is missing is a folder, unless its name is that of a collection.
+    """
     real = Path(os.path.realpath(path))
-    return Path(os.path.realpath(real / COLLECTION)) if real.is_dir() else real
+    is_file = real.suffix == SUFFIX if not real.exists() else not real.is_dir()
+    return real if is_file else Path(os.path.realpath(real / COLLECTION))
 
 
 def _media(given: Path, collection: Path) -> Path:
