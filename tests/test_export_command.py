@@ -66,6 +66,18 @@ def test_the_default_name_has_source_id_and_the_ending_of_what_was_asked_for(
     assert export(*words, "--overwrite").returncode == 0
 
 
+@pytest.mark.parametrize(
+    "words", [["--format", "colpkg"], ["--format", "anki2"], ["--media", "cat.jpg"]], ids=str
+)
+def test_a_device_or_a_pipe_is_never_replaced(words, export, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/full")
+    for name in ("pipe", "device"):
+        done = export(*words, "-o", name, "--overwrite")
+        assert (done.returncode, "neither a file nor a folder" in done.stderr) == (2, True)
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "device").is_symlink()
+
+
 @pytest.mark.parametrize("word", ["colpkg", "apkg", "zip", "tar.zst", "anki2"])
 def test_the_ending_of_a_path_says_the_format(word, export, tmp_path):
     done = export("-o", f"new.{word}", "--json")

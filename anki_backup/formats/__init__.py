@@ -83,6 +83,7 @@ def write(
         return _told(contents, outcome)
     if os.path.lexists(target) and not overwrite and not _is_empty_folder(target):
         raise UsageError(f"{target} exists", hint="Name another place with -o, or add --overwrite.")
+    refuse_device(target)
     if hasattr(driver, "write"):
         return _told(contents, driver.write(contents, target, options))
     return _told(contents, _write(driver, contents, target, options))
@@ -172,6 +173,15 @@ def refuse_folder(target: Path) -> None:
     """A file can't take the place of a folder."""
     if target.is_dir():
         raise UsageError(f"{target} is a folder", hint="Name a file, or choose --format dir.")
+
+
+def refuse_device(target: Path) -> None:
+    """What is neither a file nor a folder is never replaced: a device, a pipe, a socket."""
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise UsageError(
+            f"{target} is neither a file nor a folder, so it is not replaced",
+            hint="Name another place; -o - writes to standard output.",
+        )
 
 
 def _is_empty_folder(path: Path) -> bool:
