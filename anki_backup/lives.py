@@ -17,7 +17,7 @@ from anki_backup.presence import Seen
 from anki_backup.rows import Card, Note, whole
 from anki_backup.scratch import BLOCK
 from anki_backup.spotted import Event, Hit, Kind, Life
-from anki_backup.timeline import Look, decks_of, find, hit, media_of
+from anki_backup.timeline import Decks, Look, decks_of, find, hit, media_of
 from anki_backup.walk import Version, Walk
 from anki_backup.window import looking
 
@@ -120,7 +120,7 @@ def _notes(look: Look, note: int) -> list[Life]:
         readable = [backup for backup in backups if backup.collection_sha256 not in walk.damaged]
         states = [facts.get(backup.collection_sha256) for backup in readable]
         if last := _last(states):
-            about = _hit(look, "note", str(note), excerpt(last.note.flds), readable, states)
+            about = _hit(look, "note", str(note), excerpt(last.note.flds), readable, states, {})
             found.append(Life(hit=about, events=list(_told(look, readable, states))))
     return found
 
@@ -180,11 +180,12 @@ def _last(states: Sequence[T | None]) -> T | None:
     return next((state for state in reversed(states) if state is not None), None)
 
 
-def _hit(look: Look, kind: Kind, id: str, name: str, backups: Sequence[Backup], states: States) -> Hit:
+def _hit(
+    look: Look, kind: Kind, id: str, name: str, backups: Sequence[Backup], states: States, decks: Decks
+) -> Hit:
     """Return where a thing was seen, told by what each backup has of it."""
     places = [place for place, state in enumerate(states) if state is not None]
-    seen = Seen(places[0], places[-1], len(places))
-    return hit(kind, id, name, backups[0].source, backups, seen, look.now(backups) in places, False)
+    return hit(kind, id, name, backups, Seen.at(places), look.now(backups) in places, False, decks)
 
 
 def _told(look: Look, backups: Sequence[Backup], states: Sequence[Facts | None]) -> Iterator[Event]:
@@ -259,9 +260,8 @@ def _decks(look: Look, name: str) -> list[Life]:
         for deck in sorted(meant):
             states = [decks[backup.id].get(deck) for backup in readable]
             if last := _last(states):
-                about = _hit(look, "deck", str(deck), last[0], readable, states)
-                events = list(_simple(readable, states, ("name", "cards")))
-                found.append(Life(hit=about, events=events))
+                about = _hit(look, "deck", str(deck), last[0], readable, states, decks)
+                found.append(Life(hit=about, events=list(_simple(readable, states, ("name", "cards")))))
     return found
 
 
@@ -274,7 +274,7 @@ def _media(look: Look, name: str) -> list[Life]:
         if _last(kept):
             states = [_state(file) for file in kept]
             events = list(_simple(readable, states, ("size", "sha256")))
-            found.append(Life(hit=_hit(look, "media", name, name, readable, states), events=events))
+            found.append(Life(hit=_hit(look, "media", name, name, readable, states, {}), events=events))
     return found
 
 

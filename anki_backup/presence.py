@@ -17,6 +17,11 @@ class Seen(NamedTuple):
     last: int
     backups: int
 
+    @classmethod
+    def at(cls, places: Sequence[int]) -> Seen:
+        """Return what these places come to, which rise."""
+        return cls(places[0], places[-1], len(places))
+
 
 class Presence(Generic[T]):
     """Where along a walk each thing was there; steps are numbered from 0."""

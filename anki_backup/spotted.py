@@ -17,7 +17,8 @@ class Hit(Struct, frozen=True, kw_only=True):
     """A thing that was found in the backups of one source.
 
     `gone` says why the source lacks it now, as far as is known, `command` gets it back
-    from the last backup that has it; both are null while it is there.
+    from the last backup that has it; both are null while it is there, and the command for
+    a deck that had no card.
     """
 
     kind: Kind

@@ -26,6 +26,7 @@ from anki_backup.spotted import Hit, Kind, way_back
 from anki_backup.walk import Walk
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
+Decks = dict[str, dict[int, tuple[str, int]]]
 NAME_LENGTH = 80
 
 
@@ -131,18 +132,18 @@ def _notes(look: Look, text: str, wanted: str) -> Iterator[Hit]:
                 there[version.name] = lookout.all_notes()
             advance(1)
     look.lose(walk, ((backup.id, backup.collection_sha256) for backup in look.backups))
-    for source, backups in look.of_sources().items():
+    for backups in look.of_sources().values():
         steps = [places.get(backup.collection_sha256) for backup in backups]
         now = look.now(backups)
         present, all_notes = presence.at(steps[now]), there.get(backups[now].collection_sha256, set())
         for note, seen in presence.seen(steps).items():
             still = note in all_notes
-            yield hit("note", str(note), names.get(note, ""), source, backups, seen, note in present, still)
+            yield hit("note", str(note), names.get(note, ""), backups, seen, note in present, still)
 
 
 def _decks(look: Look, wanted: str) -> Iterator[Hit]:
     decks = decks_of(look)
-    for source, backups in look.of_sources().items():
+    for backups in look.of_sources().values():
         found: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
         for place, backup in enumerate(backups):
             for deck, (name, _) in decks.get(backup.id, {}).items():
@@ -151,13 +152,13 @@ def _decks(look: Look, wanted: str) -> Iterator[Hit]:
         now = look.now(backups)
         still = decks.get(backups[now].id, {})
         for (deck, name), places in found.items():
-            seen = Seen(places[0], places[-1], len(places))
-            yield hit("deck", str(deck), name, source, backups, seen, now in places, deck in still)
+            seen, present = Seen.at(places), now in places
+            yield hit("deck", str(deck), name, backups, seen, present, deck in still, decks)
 
 
-def decks_of(look: Look) -> dict[str, dict[int, tuple[str, int]]]:
+def decks_of(look: Look) -> Decks:
     """Return of each backup its decks by id: the name, and the cards whose home it is."""
-    found: dict[str, dict[int, tuple[str, int]]] = {}
+    found: Decks = {}
     known: dict[str, dict[int, tuple[str, int]]] = {}
     for manifest in look.manifests:
         if manifest.stats_sha256 not in known:
@@ -173,16 +174,15 @@ def decks_of(look: Look) -> dict[str, dict[int, tuple[str, int]]]:
 
 def _media(look: Look, text: str, wanted: str) -> Iterator[Hit]:
     files = media_of(look, text, lambda name: wanted in folded(name))
-    for source, backups in look.of_sources().items():
+    for backups in look.of_sources().values():
         found: defaultdict[bytes, list[int]] = defaultdict(list)
         now = look.now(backups)
         for place, backup in enumerate(backups):
             for name in files.get(backup.id, {}):
                 found[name].append(place)
         for name, places in found.items():
-            seen = Seen(places[0], places[-1], len(places))
             shown = file_name_text(name)
-            yield hit("media", shown, shown, source, backups, seen, now in places, False)
+            yield hit("media", shown, shown, backups, Seen.at(places), now in places, False)
 
 
 def media_of(look: Look, text: str, matches: Callable[[str], bool]) -> dict[str, dict[bytes, MediaFile]]:
@@ -218,20 +218,26 @@ def hit(
     kind: Kind,
     id: str,
     name: str,
-    source: str,
     backups: Sequence[Backup],
     seen: Seen,
     present: bool,
     still: bool,
+    decks: Decks | None = None,
 ) -> Hit:
-    """Return what was seen of a thing; `still` says that it is there, though not as it was."""
+    """Return what was seen of a thing; `still` says that it is there, though not as it was.
+
+    Of a deck, `decks` tells whether the last backup that has it has a card in it or
+    below it; without one there is nothing to put back.
+    """
     first, last = backups[seen.first], backups[seen.last]
     meant = id if kind == "note" else name
+    had = (decks or {}).get(last.id, {}).values()
+    is_empty = kind == "deck" and not any(cards for deck, cards in had if f"{deck}::".startswith(f"{name}::"))
     return Hit(
         kind=kind,
         id=id,
         name=name,
-        source=source,
+        source=last.source,
         first=first.id,
         first_at=first.created_at,
         last=last.id,
@@ -239,5 +245,5 @@ def hit(
         backups=seen.backups,
         present=present,
         gone=None if present else "changed" if still else "deleted",
-        command=None if present else way_back(kind, meant, last.id, source),
+        command=None if present or is_empty else way_back(kind, meant, last.id, last.source),
     )

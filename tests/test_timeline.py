@@ -111,6 +111,23 @@ def test_decks_and_files_are_found_by_their_names(told):
     assert file.command == f"ankibak export {told.backups[2].id} --media map.png"
 
 
+def test_an_empty_deck_is_not_put_back(varied, tmp_path, run_ankibak):
+    place = Place(tmp_path, varied)
+    place.change(lambda col: [col.decks.id(name) for name in ("Bare", "Full")])
+    place.change(lambda col: col.set_deck(col.find_cards("")[:1], col.decks.id("Full::below")))
+    place.back_up()
+    place.change(lambda col: col.decks.remove([col.decks.id(name) for name in ("Bare", "Full")]))
+    place.back_up()
+    hits = {
+        name: timeline.find(timeline.Look(place.repository), name, ["deck"])[0] for name in ("bare", "full")
+    }
+    assert (hits["bare"].gone, hits["bare"].command) == ("deleted", None)
+    assert hits["full"].name == "Full" and hits["full"].command
+    assert run_ankibak("-c", place.config, *hits["full"].command.split()[1:], "--yes").returncode == 0
+    told = json.loads(run_ankibak("-c", place.config, "history", "deck:Bare", "--json").stdout)
+    assert [life["command"] for life in told["lives"]] == [None]
+
+
 def test_what_is_gone_comes_first(told):
     hits = timeline.find(told.look(), "e")
     assert [hit.present for hit in hits] == sorted(hit.present for hit in hits)
