@@ -34,6 +34,11 @@ from anki_backup.rollback import look_again
 from anki_backup.runs import back_up_held
 from anki_backup.sources import Source
 
+AGAIN = (
+    "deleted again later, they may make a sync ask for Check Database, and then which side is to win,"
+    " as after an import in Anki"
+)
+
 
 class Wish(NamedTuple):
     """Which notes of which backup are wanted, by whom; without `scheduling` cards that are there stay."""
@@ -63,6 +68,7 @@ class Prepared(NamedTuple):
     media: list[MediaFile]
     warnings: list[str]
     saved: Backup | None
+    schema: int
 
 
 class Done(NamedTuple):
@@ -107,6 +113,8 @@ def prepare(
             assert saved is not None, "as said above"
             seen = {file.name for file in repository.media(saved.id)}
             repository.restore_collection(saved.id, present)
+        with collection.connect(present) as db:
+            schema = collection.schema(db) or 0
         named = filenames.named(repository.media(wish.backup.id), library.media_names)
         packages.put_stand_ins(then.with_suffix(".media"), named.files)
         notes, names, kinds = _take(wish, then, present, package)
@@ -114,7 +122,7 @@ def prepare(
         files = [structs.replace(known[name], name=name.encode()) for name in names]
         warnings = [text for text in named.warnings if any(repr(name) in text for name in names)]
         wanted = [file for file in files if file.name not in seen]
-        yield Prepared(wish, place, then, package, notes, kinds, wanted, warnings, saved)
+        yield Prepared(wish, place, then, package, notes, kinds, wanted, warnings, saved, schema)
 
 
 def _refuse(source: Source, place: Place, wish: Wish) -> None:
@@ -254,6 +262,13 @@ def plan(source: str, prepared: Prepared) -> list[str]:
         lines.append(f"{len(notes.changed)} notes get their old text and tags; their cards stay as they are")
     if notes.texts:
         lines.append("among them: " + ", ".join(notes.texts))
+    if notes.missing or (notes.changed and wish.scheduling):
+        lines.append(AGAIN)
+    if notes.wanted and prepared.schema < collection.NEWEST:
+        lines.append(
+            f"{source} has schema {prepared.schema}, of an older Anki, and gets {collection.NEWEST} for ever,"
+            " as when a newer one opens it"
+        )
     if notes.same:
         lines.append(f"{len(notes.same)} notes are as they were and are not touched")
     if prepared.media:

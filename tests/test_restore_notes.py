@@ -14,7 +14,7 @@ from anki_backup.gather import Options
 from anki_backup.putback import Wish
 from anki_backup.repository import Repository
 from anki_backup.sources.profile import Profile
-from tests.made_collections import make_varied
+from tests.made_collections import at_schema, make_varied
 from tests.typed_home import Home
 
 NOTES = "SELECT id, guid, mid, tags, flds FROM notes ORDER BY id"
@@ -245,3 +245,18 @@ def test_a_note_that_the_importer_would_not_bring_back_stops_everything(home, mo
     ):
         pass
     assert home.content() == before
+
+
+def test_the_preview_tells_what_comes_of_it_later(home):
+    def told(*words):
+        return home.type("restore-notes", home.first, "--deck", "a_b%", "--into", "home", *words, code=2)
+
+    change(home, lambda col: study(col, "deck:a_b%"))
+    assert "Check Database" in told() and "schema" not in told()
+    change(
+        home, lambda col: col.find_and_replace(note_ids=col.find_notes(""), search="front", replacement="b")
+    )
+    assert "Check Database" not in told("--keep-progress")
+    at_schema(11, home.collection, older := home.profile / "older")
+    older.rename(home.collection)
+    assert "home has schema 11, of an older Anki, and gets 18 for ever" in told()
