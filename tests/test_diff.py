@@ -159,6 +159,7 @@ def test_live_while_anki_is_open_holds_what_its_wal_holds(place, run_ankibak):
     [
         (["latest", "nowhere:live"], 2, "nowhere"),
         (["live", "latest"], 2, "second"),
+        (["live", "desktop:live"], 2, "nothing to compare"),
         (["1999"], 5, "1999"),
         (["latest", "latest", "latest"], 2, "two"),
     ],

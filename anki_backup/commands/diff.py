@@ -66,6 +66,11 @@ def _compare(context: Context, repository: Repository, ids: list[str], *, items:
     if len(ids) > 2:
         raise UsageError("diff takes two backups at most", hint="Name the older one first: ankibak diff A B")
     live = [_is_live(text) for text in ids]
+    if live == [True, True]:
+        raise UsageError(
+            "both sides are live, so there is nothing to compare",
+            hint="Name a backup first: ankibak diff latest live",
+        )
     if len(ids) == 2 and live[0]:
         raise UsageError(
             "only the second side can be live", hint=f"Turn them round: ankibak diff {ids[1]} {ids[0]}"
