@@ -29,6 +29,8 @@ class Answer(NamedTuple):
 
 LATER = "Nothing is lost: the next run tries again."
 NONSENSE = Answer("server_refused", "gave an answer that the library can't use", LATER)
+# The server has not the media that it told of: the library gave up its list, and begins anew if asked.
+MEDIA_DOUBT = Answer("media_refused", "and the mirror did not agree on the media", LATER)
 # How the library speaks of what it can't read: JSON, a zip, a file with an impossible name, a panic.
 UNREADABLE = (
     "jsonerror",
@@ -65,11 +67,7 @@ TABLE: list[tuple[str, Answer]] = [
             "The next run fetches all afresh. If this comes again, use Check Database in Anki and sync.",
         ),
     ),
-    (
-        # The server has fewer media than it told of: it began to count anew, and so does the library now.
-        "please sync again",
-        Answer("sync_refused", "and the mirror did not agree on the media", LATER, True),
-    ),
+    ("please sync again", MEDIA_DOUBT),
     (
         "anki version is too old",
         Answer(

@@ -134,3 +134,15 @@ def test_a_server_that_was_put_back_to_an_older_state_is_fetched_afresh(home, ph
         "conf",
         "crt",
     ]
+
+
+def test_a_server_that_does_not_agree_on_the_media_is_asked_once_more_from_the_start(
+    home, phone, sync_server
+):
+    home.sync()
+    put_media(sync_server, "a.jpg", b"a picture")
+    doubts = iter(["mediaSanity"])
+    told(home, "/msync/mediaSanity", lambda said: {**said, "data": next(doubts, said["data"])})
+    home.sync()
+    assert next(doubts, None) is None, "it was in doubt once"
+    assert (home.mirror / "collection.media" / "a.jpg").read_bytes() == b"a picture"

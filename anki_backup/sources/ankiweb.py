@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from anki_backup import credentials, library
-from anki_backup.answers import REFUSED, Refusal
+from anki_backup.answers import MEDIA_DOUBT, REFUSED, Refusal
 from anki_backup.device import Device, Server, Unfaithful, apart, login
 from anki_backup.errors import SourceError
 from anki_backup.hostkeys import HostKey, HostKeys
@@ -221,7 +221,12 @@ class Account:
         if device.endpoint != key.endpoint:
             key = HostKey(key.text, device.endpoint)
             self._keys.keep(key)
-        self._sync_media(key, device.media_usn)
+        try:
+            self._sync_media(key, device.media_usn)
+        except Refusal as refusal:
+            if refusal.code != MEDIA_DOUBT.word:
+                raise
+            self._sync_media(key, device.media_usn)
 
     def _sync_media(self, key: HostKey, usn: int | None) -> None:
         mirror = self._mirror
