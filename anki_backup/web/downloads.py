@@ -15,7 +15,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from litestar import Request, Response
@@ -27,6 +27,7 @@ from anki_backup.errors import AnkibakError, NotFoundError, UsageError
 from anki_backup.model import Backup
 from anki_backup.repository import Repository
 from anki_backup.web.forms import Receive, Scope, Send
+from anki_backup.web.ranges import span
 from anki_backup.web.replies import Refused
 
 BLOCK = 1 << 18
@@ -43,7 +44,6 @@ TYPES = {
 PLAIN = "anki2"
 # No SVG: as a document of its own it could hold a script.
 PICTURES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".gif": "gif", ".webp": "webp"}
-RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 def words() -> list[str]:
@@ -171,30 +171,6 @@ class _Sink:
     def stop(self) -> None:
         self.stopped = True
         self.free.release(1 << 16)
-
-
-class Span(NamedTuple):
-    """Which bytes of a file: from `start` to before `end`."""
-
-    start: int
-    end: int
-
-
-def span(header: str | None, size: int) -> Span | None:
-    """Return the one range that a header asks for; None for all of it, Refused (416) beyond the end."""
-    match = RANGE.fullmatch(header.strip()) if header else None
-    if not match or match[1] == match[2] == "":
-        return None
-    if match[1] == "":
-        start, end = max(0, size - int(match[2])), size
-    else:
-        start = int(match[1])
-        end = min(size, int(match[2]) + 1) if match[2] else size
-    if match[1] and match[2] and int(match[2]) < int(match[1]):
-        return None
-    if start >= size or start >= end:
-        raise Refused(416, f"there are only {size} bytes")
-    return Span(start, end)
 
 
 class _Plain(Response[bytes]):
