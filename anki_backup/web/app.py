@@ -20,7 +20,7 @@ from anki_backup.web import api, entry, house, pages, paper
 from anki_backup.web.forms import App, Receive, Scope, Send
 from anki_backup.web.gate import Gate
 from anki_backup.web.house import House
-from anki_backup.web.replies import WORDS, Refused, refusal, status_of
+from anki_backup.web.replies import WORDS, Refused, headers_of, refusal, status_of
 
 BODY_LIMIT = 64 << 10
 TITLES = {401: "Please log in", 404: "There is nothing here", 429: "Not so fast", 500: "That went wrong"}
@@ -57,7 +57,7 @@ def _wants_page(request: Request[Any, Any, Any]) -> bool:
 
 def told(request: Request[Any, Any, Any], error: AnkibakError, status: int) -> Response[Any]:
     """Return an error as a page or as JSON, whichever is wanted."""
-    headers = {"Retry-After": str(error.wait_s)} if isinstance(error, Refused) and error.wait_s else {}
+    headers = headers_of(error)
     if _wants_page(request):
         title = TITLES.get(status, "That can't be done")
         shown = house.of(request).paper.page(request, "error", status, title=title, error=error)

@@ -27,8 +27,8 @@ from anki_backup.errors import AnkibakError, NotFoundError, UsageError
 from anki_backup.model import Backup
 from anki_backup.repository import Repository
 from anki_backup.web.forms import Receive, Scope, Send
-from anki_backup.web.ranges import span
-from anki_backup.web.replies import Refused
+from anki_backup.web.ranges import Span, span
+from anki_backup.web.replies import Refused, is_known
 
 BLOCK = 1 << 18
 AHEAD = 4
@@ -99,7 +99,11 @@ class Hall:
             raise NotFoundError(f"there is no deck {deck!r} in {backup.id}")
         headers = {"Content-Disposition": disposition(file_name(backup, word, deck))}
         if word == PLAIN:
-            return _Plain(self, repository, backup, request.headers.get("range"), headers)
+            headers["ETag"] = tag = f'"{backup.collection_sha256[:24]}"'
+            if is_known(request, tag):
+                return Response(b"", status_code=304, headers=headers, media_type=TYPES[PLAIN])
+            part = span(request.headers, tag, backup.collection_bytes)
+            return _Plain(self, repository, backup, part, headers)
         if request.scope["state"]["bare"]:
             return Response(b"", headers=headers, media_type=TYPES[word])
         if self.going >= MOST:
@@ -177,12 +181,11 @@ class _Plain(Response[bytes]):
     """A collection as it is: with its length, and in parts where that is asked for."""
 
     def __init__(
-        self, hall: Hall, repository: Repository, backup: Backup, asked: str | None, headers: dict[str, str]
+        self, hall: Hall, repository: Repository, backup: Backup, part: Span | None, headers: dict[str, str]
     ) -> None:
         super().__init__(b"")
         self.hall, self.repository, self.backup = hall, repository, backup
-        self.span = span(asked, backup.collection_bytes)
-        self.given = headers
+        self.span, self.given = part, headers
 
     def to_asgi_response(self, *args: Any, **more: Any) -> Any:
         return self._answer
@@ -195,7 +198,6 @@ class _Plain(Response[bytes]):
             "Content-Type": TYPES[PLAIN],
             "Content-Length": str(end - start),
             "Accept-Ranges": "bytes",
-            "ETag": f'"{self.backup.collection_sha256[:24]}"',
         }
         if self.span:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"

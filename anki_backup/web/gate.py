@@ -31,7 +31,7 @@ from anki_backup.web.forms import (
     read_form,
 )
 from anki_backup.web.limits import Limit
-from anki_backup.web.replies import Refused, refusal, status_of
+from anki_backup.web.replies import Refused, headers_of, refusal, status_of
 
 # Whoever has neither password nor token may see these: they tell nothing.
 OPEN = {"/login", "/api/v1/healthz", "/api/v1/readyz"}
@@ -269,8 +269,7 @@ class Gate:
         headers = [("content-type", "application/json")]
         if status == 401:
             headers.append(("www-authenticate", 'Bearer realm="ankibak"'))
-        if isinstance(error, Refused) and error.wait_s:
-            headers.append(("retry-after", str(error.wait_s)))
+        headers += headers_of(error).items()
         if b"text/html" in wants and status not in (400, 421):
             scope.setdefault("state", {}).update(who=who, error=error)
             await self.fail(scope, again(b""), send)

@@ -1,8 +1,9 @@
-"""Parts of a file: which bytes a request asks for."""
+"""Parts of a file: which bytes a request asks for, and of which file (RFC 9110, 13 and 14)."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from anki_backup.web.replies import Refused
@@ -17,8 +18,18 @@ class Span(NamedTuple):
     end: int
 
 
-def span(header: str | None, size: int) -> Span | None:
-    """Return the one range that a header asks for; None for all of it, Refused (416) beyond the end."""
+def span(headers: Mapping[str, str], tag: str, size: int) -> Span | None:
+    """Return the one part that a request wants of the file that `tag` names; None for all of it.
+
+    A part of this file is of no use to whoever has begun with another one, as `If-Range`
+    tells. Refused (416), with the size, for what lies beyond the end.
+    """
+    if headers.get("if-range", tag).strip() != tag:
+        return None
+    return _span(headers.get("range"), size)
+
+
+def _span(header: str | None, size: int) -> Span | None:
     match = RANGE.fullmatch(header.strip()) if header else None
     if not match or match[1] == match[2] == "":
         return None
@@ -30,5 +41,5 @@ def span(header: str | None, size: int) -> Span | None:
     if match[1] and match[2] and int(match[2]) < int(match[1]):
         return None
     if start >= size or start >= end:
-        raise Refused(416, f"there are only {size} bytes")
+        raise Refused(416, f"there are only {size} bytes", headers={"Content-Range": f"bytes */{size}"})
     return Span(start, end)

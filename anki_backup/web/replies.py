@@ -46,11 +46,20 @@ SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Refused(AnkibakError):
-    """The request can't be answered as it is; `status` says why."""
+    """The request can't be answered as it is; `status` says why, `headers` tell programs more."""
 
-    def __init__(self, status: int, message: str, *, hint: str | None = None, wait_s: int = 0) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        hint: str | None = None,
+        wait_s: int = 0,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.status, self.code, self.wait_s = status, WORDS[status], wait_s
+        self.headers = {**(headers or {}), **({"Retry-After": str(wait_s)} if wait_s else {})}
 
 
 def status_of(error: AnkibakError) -> int:
@@ -61,10 +70,20 @@ def status_of(error: AnkibakError) -> int:
     return STATUS[kinds[0]] if kinds else 500
 
 
+def headers_of(error: AnkibakError) -> dict[str, str]:
+    """Return the headers that go with one of our errors."""
+    return error.headers if isinstance(error, Refused) else {}
+
+
 def encode(value: Any) -> bytes:
     """Return a document as `--json` prints it: ASCII, with `schema` first."""
     plain: Any = value if isinstance(value, Mapping) else to_builtins(value)
     return (json.dumps({"schema": 1, **plain}, default=to_builtins) + "\n").encode("ascii")
+
+
+def is_known(request: Request[Any, Any, Any], tag: str) -> bool:
+    """Say whether who asks has that already which an ETag names."""
+    return tag in request.headers.get("if-none-match", "")
 
 
 def document(request: Request[Any, Any, Any], value: Any, status: int = 200) -> Response[bytes]:
@@ -72,7 +91,7 @@ def document(request: Request[Any, Any, Any], value: Any, status: int = 200) -> 
     body = encode(value)
     tag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    if status == 200 and tag in request.headers.get("if-none-match", ""):
+    if status == 200 and is_known(request, tag):
         return Response(b"", status_code=304, headers=headers, media_type="application/json")
     return Response(body, status_code=status, headers=headers, media_type="application/json")
 
