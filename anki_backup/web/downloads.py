@@ -105,7 +105,8 @@ class Hall:
             part = span(request.headers, tag, backup.collection_bytes)
             return _Plain(self, repository, backup, part, headers)
         if request.scope["state"]["bare"]:
-            return Response(b"", headers=headers, media_type=TYPES[word])
+            # Not a plain answer: that would tell a length of 0, and nobody knows it before the end.
+            return Stream(iter(()), headers=headers, media_type=TYPES[word])
         if self.going >= MOST:
             raise Refused(429, f"{MOST} downloads go on already", hint="Try again in a minute.", wait_s=60)
         body = self._stream(Contents(repository, backup), word, formats.Options(deck=deck))

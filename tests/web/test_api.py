@@ -183,6 +183,17 @@ def test_head_tells_the_length_and_sends_nothing(served: Served):
     assert int(answer.headers["content-length"]) == size
 
 
+@pytest.mark.parametrize("word", ["tar.zst", "zip", "colpkg", "apkg"])
+def test_head_tells_no_length_of_what_is_written_while_it_is_sent(served: Served, word: str):
+    with served.client() as client:
+        path = f"/api/v1/backups/latest/download?format={word}"
+        answer = client.head(path)
+        with client.stream("GET", path) as whole:
+            assert dict(answer.headers) | {"date": ""} == dict(whole.headers) | {"date": ""}
+    assert answer.status_code == 200 and answer.content == b""
+    assert "content-length" not in answer.headers
+
+
 def test_an_answer_that_is_known_is_not_sent_again(served: Served):
     with served.client() as client:
         first = client.get("/api/v1/backups")
