@@ -46,8 +46,9 @@ def run(house: House, source: str | None, who: Who) -> Job:
 
 
 def verify(house: House, backup: Backup, who: Who) -> Job:
-    """Start reading a backup again, all of it."""
-    return house.jobs.start(["verify", backup.id, "--read-data", "--json"], _name(who), backup.id)
+    """Start reading a backup again, all of it, and restoring it as a test: only that is a proof."""
+    words = ["verify", backup.id, "--read-data", "--restore", "--json"]
+    return house.jobs.start(words, _name(who), backup.id)
 
 
 def pin(house: House, backup: Backup, label: str, who: Who) -> Job:

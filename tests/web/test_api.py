@@ -15,7 +15,7 @@ from anki_backup.gather import Options
 from anki_backup.model import ID_PATTERN
 from anki_backup.sources.profile import Profile
 from tests.made_collections import sql
-from tests.web.conftest import Served
+from tests.web.conftest import Served, csrf
 
 
 def typed(run_ankibak, served: Served, *args: str) -> dict:
@@ -240,6 +240,18 @@ def test_a_run_is_started_by_a_token(serve):
         state = ended(client, started.json()["event"])
         assert state["state"] == "done", state
         assert client.get("/api/v1/runs", params={"limit": 1}).json()["results"][0]["source"] == "desktop"
+
+
+def test_verifying_from_a_page_is_seen_on_it(serve):
+    served = serve()
+    with served.browser() as client:
+        page = client.get("/backups/latest")
+        assert "not since it was made" in page.text
+        started = client.post("/backups/latest/verify", data={"csrf": csrf(page)})
+        state = ended(client, f"/api/v1{started.headers['location']}")
+        assert (state["state"], state["result"]["proven"]) == ("done", 1), state
+        assert client.get("/api/v1/backups/latest").json()["verified_at"] >= state["started_at"]
+        assert "not since it was made" not in client.get("/backups/latest").text
 
 
 def test_a_rollback_by_token_moves_the_pointer_and_writes_the_event(serve):
