@@ -183,10 +183,17 @@ class Catalog:
             return row.value if row else 0
 
     def runs(
-        self, source: str | None, since: datetime | None, limit: int | None
-    ) -> list[tuple[int, Run | None]]:
-        """Return runs, newest first: number and Run; None for one that was not seen to end."""
-        query = _RunRow.select().order_by(_RunRow.n.desc()).limit(limit)
+        self,
+        source: str | None = None,
+        since: datetime | None = None,
+        limit: int | None = None,
+        before: int | None = None,
+    ) -> list[tuple[int, Run]]:
+        """Return the runs that have ended, newest first: number and Run; only those `before` a number."""
+        ended = _RunRow.document.is_null(False)
+        query = _RunRow.select().where(ended).order_by(_RunRow.n.desc()).limit(limit)
+        if before is not None:
+            query = query.where(_RunRow.n < before)
         if source:
             query = query.where(_RunRow.source == source)
         if since:
@@ -246,7 +253,5 @@ def _backup(row: _BackupRow) -> Backup:
     return typed(values | {"previous": None} | state, Backup, "a row of the catalog")
 
 
-def _run(row: _RunRow) -> Run | None:
-    if not row.document:
-        return None
-    return typed(load(row.document, "a row of the catalog"), Run, "a row of the catalog")
+def _run(row: _RunRow) -> Run:
+    return typed(load(row.document or b"", "a row of the catalog"), Run, "a row of the catalog")

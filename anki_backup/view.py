@@ -123,9 +123,20 @@ class View:
         self, source: str | None = None, since: datetime | None = None, limit: int | None = None
     ) -> list[Run]:
         """Return runs, newest first; one that was seen to begin only is `interrupted` unless it is alive."""
+        return [run for _, run in self.numbered_runs(source, since, limit)]
+
+    def numbered_runs(
+        self,
+        source: str | None = None,
+        since: datetime | None = None,
+        limit: int | None = None,
+        before: int | None = None,
+    ) -> list[tuple[int, Run]]:
+        """Return runs with their numbers, which rise from each to the next; only those `before` one."""
 
         def known(catalog: Catalog) -> dict[int, tuple[str, str, Run | None]]:
-            ended = [(number, run) for number, run in catalog.runs(source, since, limit) if run]
+            # The newest of all, too: one that began before it is not alive.
+            ended = catalog.runs(source, since, limit, before) + catalog.runs(limit=1)
             still: dict[int, tuple[str, str, Run | None]] = {
                 number: (name, at, None) for number, (name, at) in catalog.open_runs().items()
             }
@@ -140,6 +151,8 @@ class View:
             name, started_at, run = found[number]
             if run is None and (number != newest or not alive):
                 run = Run(source=name, started_at=datetime.fromisoformat(started_at), outcome="interrupted")
+            if before is not None and number >= before:
+                continue
             if run and (source is None or name == source) and (since is None or run.started_at >= since):
-                runs.append(run)
+                runs.append((number, run))
         return runs[:limit]

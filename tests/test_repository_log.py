@@ -10,6 +10,7 @@ import pytest
 from anki_backup import events
 from anki_backup.model import now
 from anki_backup.repository import Repository
+from anki_backup.view import View
 from tests.committed import AT, add, written
 
 
@@ -46,6 +47,30 @@ def test_runs_come_newest_first_of_a_source_from_a_time_on_as_many_as_asked_for(
     assert hours(None, AT + timedelta(hours=2)) == [3, 2]
     assert hours(None, None, 1) == [3]
     assert hours("work", AT, 1) == [2]
+
+
+def test_runs_come_in_pages_each_from_behind_the_last_of_the_one_before(repository):
+    def pages(source=None):
+        before, sizes, found = None, [], []
+        while page := View(repository.history).numbered_runs(source, None, 2, before):
+            sizes.append(len(page))
+            found += page
+            before = page[-1][0]
+        return sizes, found
+
+    with repository.writing("run"):  # so the newest is alive
+        for n in range(8):
+            source = "work" if n % 2 else "home"
+            number = repository.record("run_started", source=source)
+            if n not in (1, 7):
+                repository.record("run", run=number, source=source, started_at=AT, outcome="skipped")
+        for _ in ("by the files", "by the catalog"):
+            sizes, found = pages()
+            assert sizes == [2, 2, 2, 1] and [run for _, run in found] == repository.runs()
+            assert [run.outcome for _, run in found].count("interrupted") == 1
+            assert pages("work")[1] == [each for each in found if each[1].source == "work"]
+            assert pages("home")[1] == [each for each in found if each[1].source == "home"]
+            repository.index()
 
 
 def test_what_a_source_was_left_with_is_told_by_the_end_of_the_log(repository):

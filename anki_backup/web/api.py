@@ -34,6 +34,9 @@ Source = Annotated[
 Since = Annotated[datetime | None, Parameter(query="since", description="Only from then on.")]
 Limit = Annotated[int, Parameter(query="limit", ge=1, le=500, description="At most so many.")]
 Before = Annotated[str | None, Parameter(query="before", pattern=ID, description="Only older ones.")]
+BeforeRun = Annotated[
+    int | None, Parameter(query="before", ge=0, le=2**62, description="The `next` of the page before this.")
+]
 BackupId = Annotated[str, Parameter(description="A whole id, or `latest`.")]
 TOKEN: list[SecurityRequirement] = [{"token": []}]
 
@@ -53,9 +56,14 @@ async def list_backups(
     request: Asked, source: Source = None, since: Since = None, before: Before = None, limit: Limit = 50
 ) -> Response[bytes]:
     """List backups, newest first."""
-    desk = house.of(request).desk
-    found, more = await desk.ask(desk.page, source, _zoned(since), before, limit)
-    return document(request, {"backups": found, "next": more})
+    desk, start = house.of(request).desk, _zoned(since)
+
+    def look() -> dict[str, Any]:
+        desk.know(source)
+        found, more = desk.page(source, start, before, limit)
+        return {"backups": found, "next": more}
+
+    return document(request, await desk.ask(look))
 
 
 @get(
@@ -107,13 +115,20 @@ async def roll_back(request: Asked, backup_id: BackupId) -> Response[bytes]:
     return document(request, {"event": f"/api/v1/jobs/{job.id}", "job": job.id}, 202)
 
 
-@get("/api/v1/runs", responses=answers(Runs), operation_id="listRuns", security=TOKEN)
+@get("/api/v1/runs", responses=answers(Runs, 404), operation_id="listRuns", security=TOKEN)
 async def list_runs(
-    request: Asked, source: Source = None, since: Since = None, limit: Limit = 50
+    request: Asked, source: Source = None, since: Since = None, before: BeforeRun = None, limit: Limit = 50
 ) -> Response[bytes]:
     """List runs, newest first."""
-    desk = house.of(request).desk
-    return document(request, {"results": await desk.ask(desk.runs, source, _zoned(since), limit)})
+    desk, start = house.of(request).desk, _zoned(since)
+
+    def look() -> dict[str, Any]:
+        found, more = desk.runs_page(source, start, before, limit)
+        if not found:
+            desk.know(source)
+        return {"results": found, "next": more}
+
+    return document(request, await desk.ask(look))
 
 
 @post(

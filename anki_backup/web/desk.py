@@ -78,6 +78,12 @@ class Desk:
 
         return self.remembered("sources", make)
 
+    def know(self, source: str | None) -> None:
+        """Raise NotFoundError for a source that has no backup and is not configured."""
+        if source is not None and source not in self.sources():
+            known = ", ".join(self.sources()) or "none"
+            raise NotFoundError(f"there is no source {source}", hint=f"These are known: {known}.")
+
     def entries(self, source: str | None = None) -> list[Entry]:
         """Return every backup of a source, or of all, oldest first."""
         if source is None:
@@ -172,6 +178,18 @@ class Desk:
     def runs(self, source: str | None = None, since: datetime | None = None, limit: int = 50) -> list[Run]:
         """Return runs, newest first."""
         return self.remembered(("runs", source, since, limit), lambda: self.view().runs(source, since, limit))
+
+    def runs_page(
+        self, source: str | None, since: datetime | None, before: int | None, limit: int
+    ) -> tuple[list[Run], str | None]:
+        """Return runs, newest first, from behind `before` on; and what to ask for the next ones by."""
+
+        def make() -> list[tuple[int, Run]]:
+            return self.view().numbered_runs(source, since, limit + 1, before)
+
+        found = self.remembered(("runs page", source, since, before, limit), make)
+        more = str(found[limit - 1][0]) if len(found) > limit else None
+        return [run for _, run in found[:limit]], more
 
     def rollbacks(self) -> list[dict[str, Any]]:
         """Return the rollbacks that the event log holds, oldest first."""

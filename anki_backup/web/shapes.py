@@ -29,10 +29,11 @@ class OneBackup(Backup, frozen=True, kw_only=True):
 
 
 class Runs(Struct, kw_only=True):
-    """Runs, newest first, as `ankibak runs --json` prints them."""
+    """Runs, newest first, as `ankibak runs --json` prints them; `next` as for backups."""
 
     schema: int
     results: list[Run]
+    next: str | None
 
 
 class Status(Struct, kw_only=True):

@@ -54,11 +54,35 @@ def test_paging_comes_by_all_of_them_once(served: Served):
 
 def test_the_list_can_be_narrowed(served: Served):
     with served.client() as client:
-        assert client.get("/api/v1/backups", params={"source": "other"}).json()["backups"] == []
+        assert client.get("/api/v1/backups", params={"source": "desktop"}).json()["backups"]
         newest = client.get("/api/v1/backups", params={"limit": 1}).json()["backups"][0]
         since = client.get("/api/v1/backups", params={"since": newest["created_at"]}).json()
     assert [backup["id"] for backup in since["backups"]] == [newest["id"]]
     assert since["next"] is None
+
+
+@pytest.mark.parametrize("what", ["backups", "runs"])
+def test_a_source_that_nobody_knows_is_not_found(served: Served, what: str):
+    with served.client() as client:
+        for more in ({}, {"before": "2026-01-01T00-00-00Z" if what == "backups" else "1"}):
+            answer = client.get(f"/api/v1/{what}", params={"source": "nope"} | more)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+        assert client.get(f"/api/v1/{what}", params={"since": "2200-01-01T00:00:00Z"}).status_code == 200
+
+
+def test_paging_comes_by_all_runs_once(served: Served):
+    with served.client() as client:
+        everything = client.get("/api/v1/runs", params={"limit": 500}).json()
+        for narrowed in ({}, {"source": "desktop"}):
+            seen, before = [], None
+            while True:
+                asked = {"limit": 40} | narrowed | ({"before": before} if before else {})
+                page = client.get("/api/v1/runs", params=asked).json()
+                seen += page["results"]
+                if not (before := page["next"]):
+                    break
+            assert seen == everything["results"]
+    assert len(seen) > 200 and everything["next"] is None
 
 
 def test_one_backup_is_that_of_show_json(served: Served, run_ankibak):
@@ -81,6 +105,7 @@ def test_status_is_that_of_status_json(served: Served, run_ankibak):
 def test_runs_are_those_of_runs_json(served: Served, run_ankibak):
     with served.client() as client:
         found = client.get("/api/v1/runs", params={"limit": 20}).json()
+    assert found.pop("next")
     assert found == typed(run_ankibak, served, "runs", "--limit", "20")
 
 
