@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -197,7 +197,7 @@ class Catalog:
         if source:
             query = query.where(_RunRow.source == source)
         if since:
-            query = query.where(_RunRow.started_at >= since.isoformat())
+            query = query.where(_RunRow.started_at >= since.astimezone(UTC).isoformat())
         with self._failing():
             return [(row.n, _run(row)) for row in query]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,10 @@ def test_runs_come_newest_first_of_a_source_from_a_time_on_as_many_as_asked_for(
     assert hours("home") == [3, 1]
     assert hours(None, AT + timedelta(hours=2)) == [3, 2]
     assert hours(None, None, 1) == [3]
+    repository.index()
+    for ahead in (-11, 0, 13):
+        there = timezone(timedelta(hours=ahead))
+        assert hours(None, (AT + timedelta(hours=2)).astimezone(there)) == [3, 2]
     assert hours("work", AT, 1) == [2]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from litestar import Request, Response, get, post
@@ -42,11 +42,9 @@ TOKEN: list[SecurityRequirement] = [{"token": []}]
 
 
 def _zoned(since: datetime | None) -> datetime | None:
-    """Return a time with its zone; one without is in the machine's."""
-    if since is None or since.tzinfo is not None:
-        return since
+    """Return a time in UTC; one without a zone is in the machine's."""
     try:
-        return since.astimezone()
+        return since and since.astimezone(UTC)
     except (ValueError, OverflowError):
         raise Refused(400, "that time is beyond the calendar") from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -112,9 +112,10 @@ def test_runs_are_those_of_runs_json(served: Served, run_ankibak):
 def test_runs_since_a_time_are_those_since_then(served: Served):
     with served.client() as client:
         first = client.get("/api/v1/runs?limit=9").json()["results"][-1]["started_at"]
-        at = datetime.fromisoformat(first)
+        there = timezone(timedelta(hours=14))
         for earlier, found in ((timedelta(seconds=1), True), (-timedelta(seconds=1), False)):
-            params = {"since": (at - earlier).isoformat(), "limit": 500}
+            at = datetime.fromisoformat(first) - earlier
+            params = {"since": at.astimezone(there).isoformat(), "limit": 500}
             told = client.get("/api/v1/runs", params=params).json()["results"]
             assert (first in [run["started_at"] for run in told]) is found
 
