@@ -6,7 +6,6 @@ commands, started as a process. Nothing is ever pushed from the web.
 
 from __future__ import annotations
 
-from anki_backup import locks
 from anki_backup.errors import NotFoundError
 from anki_backup.model import Backup
 from anki_backup.web import desk
@@ -17,7 +16,7 @@ from anki_backup.web.replies import Refused
 
 
 def roll_back(house: House, backup: Backup, who: Who) -> Job:
-    """Start a rollback; Refused (429) within the cooldown, (409) while another process writes."""
+    """Start a rollback; Refused (429) within the cooldown, (409) while a run or rollback goes on."""
     _configured(house, backup.source)
     if wait := house.desk.cooling(backup.source, desk.now()):
         raise Refused(
@@ -70,8 +69,11 @@ def _configured(house: House, source: str) -> None:
 
 
 def _free(house: House) -> None:
-    """Two at once would only wait for each other; say so at once."""
-    if locks.holder(house.desk.root / "state" / "lock") and house.jobs.are_going():
+    """Two at once would only wait for each other; say so at once.
+
+    Each action is called in the desk's one thread, so that nothing starts in between.
+    """
+    if house.jobs.are_going():
         raise Refused(409, "a run or rollback goes on", hint="Wait for its end, then try again.")
 
 

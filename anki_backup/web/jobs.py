@@ -24,6 +24,8 @@ from anki_backup.errors import AnkibakError, NotFoundError, UsageError
 
 KEPT = 50
 PATTERN = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[0-9a-f]{8}", re.ASCII)
+# The commands that write for long: a second one would only wait for the lock.
+ALONE = {"run", "rollback"}
 ENDINGS = ("json", "out", "err", "code")
 SHOWN = 64 << 10
 # The shell notes the exit code, also when this process is gone by then.
@@ -92,8 +94,9 @@ class Jobs:
             job = convert(json.loads(self._path(name, "json").read_bytes()), Job)
         except (OSError, ValueError) as error:
             raise NotFoundError(f"there is no job {name}") from error
+        state: State = "running" if _alive(job.process, name) else "lost"
+        # Looked for last: a job that ends meanwhile is not lost.
         code = self._code(name)
-        state: State = "running" if _alive(job.process) else "lost"
         if code is not None:
             state = "done" if code in (0, 3, 4) else "failed"
         said = self._read(name, "err")
@@ -108,12 +111,15 @@ class Jobs:
         )
 
     def are_going(self) -> bool:
-        """Say whether one of the newest jobs has not ended."""
-        return any(progress.state == "running" for progress in self.newest(3))
+        """Say whether a run or a rollback begun here, by this process or an earlier one, goes on."""
+        return any(map(self._is_going, self._names()))
 
-    def newest(self, most: int = 10) -> list[Progress]:
-        """Return the newest jobs, newest first."""
-        return [self.find(name) for name in self._names()[:most]]
+    def _is_going(self, name: str) -> bool:
+        try:
+            found = self.find(name)
+        except NotFoundError:  # swept away just now, or none of ours
+            return False
+        return found.state == "running" and found.job.words[0] in ALONE
 
     def _names(self) -> list[str]:
         try:
@@ -142,20 +148,17 @@ class Jobs:
         return int(text) if text.isdecimal() else None
 
 
-def _alive(process: int) -> bool:
+def _alive(process: int, name: str) -> bool:
     try:
         # A child of ours that has ended stays until it is asked for.
-        if os.waitpid(process, os.WNOHANG) != (0, 0):
-            return False
+        return os.waitpid(process, os.WNOHANG) == (0, 0)
     except ChildProcessError:
         pass
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        # Of an earlier server; the number may be another's by now, on a machine that began again.
+        return name.encode() in Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
         return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _document(text: str) -> dict[str, Any] | None:

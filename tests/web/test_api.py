@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -178,6 +179,19 @@ def test_a_run_is_started_by_a_token(serve):
         state = ended(client, started.json()["event"])
         assert state["state"] == "done", state
         assert client.get("/api/v1/runs", params={"limit": 1}).json()["results"][0]["source"] == "desktop"
+
+
+@pytest.mark.parametrize("path", ["/api/v1/runs", "/api/v1/backups/latest/rollback"])
+def test_of_several_at_once_one_is_started_and_the_others_are_told(serve, path: str):
+    served = serve()
+    # As after a run of a process that has ended: nobody holds the lock yet.
+    (served.place / "repository" / "state" / "lock").write_text("")
+    with served.client() as client, ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: client.post(path), range(4)))
+        assert sorted(answer.status_code for answer in answers) == [202, 409, 409, 409]
+        (event,) = [answer.json()["event"] for answer in answers if answer.status_code == 202]
+        assert ended(client, event)["state"] == "done"
+        assert client.post("/api/v1/runs").status_code == 202
 
 
 def test_verifying_from_a_page_is_seen_on_it(serve):

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import subprocess
 import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from anki_backup import config, metrics
 from anki_backup.repository import Repository
 from anki_backup.web.comparing import Comparing
 from anki_backup.web.desk import KEPT, Desk
 from anki_backup.web.house import House
+from anki_backup.web.jobs import Job, Jobs
 from tests.web.conftest import Served
 
 
@@ -27,6 +36,28 @@ def test_two_who_compare_at_once_get_each_their_own(served: Served):
         return [(found.old, found.new) for found in await asyncio.gather(*asked)]
 
     assert asyncio.run(both()) == [tuple(ids[:2]), tuple(ids[2:4])]
+
+
+def test_a_job_of_an_earlier_server_goes_on_and_a_number_that_was_given_anew_is_none(tmp_path: Path):
+    jobs = Jobs(tmp_path, None)
+    jobs.folder.mkdir(parents=True)
+    name = "2026-01-01T00-00-00Z-00000000"
+    # Its parent is no server of ours.
+    command = ["/bin/sh", "-c", 'sh -c "echo; read line" "$0" <&3 & echo $!; wait', name]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(["/bin/sh", "-c", 'exec 3<&0; exec "$@"', "sh", *command], **pipes) as between:
+        number = int((between.stdout.readline() + between.stdout.readline()).strip())
+        job = Job(id=name, words=["run"], started_at=datetime.now(UTC), process=number, by="test")
+        (jobs.folder / f"{name}.json").write_text(json.dumps(to_builtins(job)))
+        assert jobs.are_going() and jobs.find(name).state == "running"
+        for words, another in ((["pin"], number), (["run"], os.getpid())):
+            other = replace(job, words=words, process=another)
+            (jobs.folder / f"{name}.json").write_text(json.dumps(to_builtins(other)))
+            assert not jobs.are_going()
+        assert jobs.find(name).state == "lost"
+        (jobs.folder / f"{name}.json").write_text("[]")
+        assert not jobs.are_going()
+        between.communicate(b"\n")
 
 
 def test_what_was_asked_for_is_not_remembered_without_bounds(served: Served):
