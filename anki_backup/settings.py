@@ -114,6 +114,11 @@ class Server(Table, frozen=True, kw_only=True):
     ] = field(default_factory=list)
     base_path: Annotated[str, about("Under which path a proxy has it.", "/ankibak")] = ""
 
+    @property
+    def base(self) -> str:
+        """What goes before every path of ours: `/ankibak`, or nothing."""
+        return f"/{self.base_path.strip('/')}".rstrip("/")
+
 
 class Security(Table, frozen=True, kw_only=True):
     """Who may see and do what in the web view."""

@@ -13,7 +13,7 @@ from msgspec import structs
 from anki_backup.entries import CatalogError
 from anki_backup.errors import AnkibakError
 from anki_backup.web import actions, house
-from anki_backup.web.jobs import Progress
+from anki_backup.web.jobs import Job, Progress
 from anki_backup.web.replies import Refused, document
 from anki_backup.web.shapes import (
     Backups,
@@ -110,7 +110,7 @@ async def roll_back(request: Asked, backup_id: BackupId) -> Response[bytes]:
     here = house.of(request)
     backup = await here.desk.ask(here.desk.backup, backup_id)
     job = await here.desk.ask(actions.roll_back, here, backup, house.asker(request))
-    return document(request, {"event": f"/api/v1/jobs/{job.id}", "job": job.id}, 202)
+    return _started(request, job)
 
 
 @get("/api/v1/runs", responses=answers(Runs, 404), operation_id="listRuns", security=TOKEN)
@@ -140,7 +140,12 @@ async def start_run(request: Asked, source: Source = None) -> Response[bytes]:
     """Start a run of one source, or of all enabled ones."""
     here = house.of(request)
     job = await here.desk.ask(actions.run, here, source, house.asker(request))
-    return document(request, {"event": f"/api/v1/jobs/{job.id}", "job": job.id}, 202)
+    return _started(request, job)
+
+
+def _started(request: Asked, job: Job) -> Response[bytes]:
+    event = f"{house.asker(request).base}/api/v1/jobs/{job.id}"
+    return document(request, {"event": event, "job": job.id}, 202)
 
 
 @get("/api/v1/jobs/{job_id:str}", responses=answers(JobState, 404), operation_id="showJob", security=TOKEN)

@@ -10,7 +10,7 @@ from litestar.config.app import AppConfig
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, SecurityScheme, Server
 from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
 
@@ -24,18 +24,7 @@ from anki_backup.web.replies import WORDS, Refused, headers_of, refusal, status_
 
 BODY_LIMIT = 64 << 10
 TITLES = {401: "Please log in", 404: "There is nothing here", 429: "Not so fast", 500: "That went wrong"}
-OPENAPI = OpenAPIConfig(
-    title="ankibak",
-    version=__version__,
-    description="Backups of Anki collections. The documents are those that `--json` prints.",
-    path="/schema",
-    render_plugins=[],
-    components=Components(
-        security_schemes={
-            "token": SecurityScheme(type="http", scheme="bearer", description="ankibak token add")
-        }
-    ),
-)
+TOKEN = SecurityScheme(type="http", scheme="bearer", description="ankibak token add")
 
 
 @get("/static/{name:str}", include_in_schema=False)
@@ -104,6 +93,18 @@ class Lean(Litestar):
         return [*plugins, MsgspecDIPlugin()]
 
 
+def _openapi(base: str) -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="ankibak",
+        version=__version__,
+        description="Backups of Anki collections. The documents are those that `--json` prints.",
+        path="/schema",
+        render_plugins=[],
+        servers=[Server(url=base or "/")],
+        components=Components(security_schemes={"token": TOKEN}),
+    )
+
+
 def build(here: House) -> Gate:
     """Return the application of a house."""
 
@@ -114,7 +115,7 @@ def build(here: House) -> Gate:
     app = Lean(
         route_handlers=[*api.HANDLERS, *entry.HANDLERS, *pages.HANDLERS, static, failed],
         on_app_init=[configure],
-        openapi_config=OPENAPI,
+        openapi_config=_openapi(here.config.server.base),
         exception_handlers={AnkibakError: on_our_error, HTTPException: on_http_error, Exception: on_bug},
         request_max_body_size=BODY_LIMIT,
         logging_config=None,

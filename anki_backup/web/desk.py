@@ -117,8 +117,9 @@ class Desk:
 
     def backup(self, backup_id: str) -> Backup:
         """Return a backup by its whole id, or `latest`; NotFoundError for everything else."""
+        everything = f"See them all at {self.config.server.base}/backups."
         if backup_id != "latest" and not ID_PATTERN.fullmatch(backup_id):
-            raise NotFoundError("there is no such backup", hint="See them all at /backups.")
+            raise NotFoundError("there is no such backup", hint=everything)
         if backup_id == "latest":
             found = self.view().entries[-1:]
         else:
@@ -127,7 +128,7 @@ class Desk:
         if not backups:
             if backup_id in self.repository.history.damaged:
                 raise DamageError(self.repository.history.damaged[backup_id])
-            raise NotFoundError(f"there is no backup {backup_id}", hint="See them all at /backups.")
+            raise NotFoundError(f"there is no backup {backup_id}", hint=everything)
         return backups[0]
 
     def places(self) -> dict[str, Entry]:

@@ -80,7 +80,7 @@ class Gate:
     def __init__(self, inner: App, fail: App, logins: Logins, server: Server, security: Security) -> None:
         self.inner, self.fail, self.logins = inner, fail, logins
         self.server, self.security = server, security
-        self.base = "/" + server.base_path.strip("/") if server.base_path.strip("/") else ""
+        self.base = server.base
         self.beyond = False  # whether we listen beyond this machine
         self.guesses = Limit(20, 6)
 

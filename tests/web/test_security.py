@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,23 @@ def test_behind_a_proxy_cookies_are_secure_and_paths_have_their_base(serve):
         assert 'href="/anki/backups"' in home.text and 'href="/backups"' not in home.text
         # A proxy that takes the path away is served too.
         assert client.get("/", headers={"Cookie": f"ankibak={secret}"}).status_code == 200
+
+
+@pytest.mark.parametrize("base", ["/anki", "anki/"])
+def test_programs_are_told_the_base_too(serve, base: str):
+    served = serve(settings=f'[server]\nbase_path = "{base}"\n')
+    with served.client() as client:
+        assert client.get("/anki/schema/openapi.json").json()["servers"] == [{"url": "/anki"}]
+        for nothing in ("x", "2026-01-01T00-00-00Z"):
+            told = client.get(f"/anki/api/v1/backups/{nothing}").json()["error"]
+            assert told["hint"] == "See them all at /anki/backups."
+        event = client.post("/anki/api/v1/runs").json()["event"]
+        assert event.startswith("/anki/api/v1/jobs/")
+        assert client.get(event).status_code == 200
+        while client.get(event).json()["state"] == "running":
+            time.sleep(0.1)
+        event = client.post("/anki/api/v1/backups/latest/rollback").json()["event"]
+        assert client.get(event).json()["words"][0] == "rollback"
 
 
 def test_every_answer_has_the_strict_headers(served: Served):
