@@ -39,6 +39,8 @@ def command(
         raise UsageError(f"--idle-exit {error}", hint="Write it so: --idle-exit 10m") from error
     config = context.config
     here = House(context.root, config, context.zone)
+    # Before there is a socket: whoever lacks a password needn't hear of an address in use.
+    door.check(config.security, here.logins)
     address = listen or config.server.listen
     sockets = door.inherited()
     address = "" if sockets else address

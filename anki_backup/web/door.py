@@ -92,7 +92,7 @@ def is_beyond(bound: socket.socket) -> bool:
     return not ipaddress.ip_address(str(bound.getsockname()[0]).partition("%")[0]).is_loopback
 
 
-def check(security: Security, logins: Logins, *, beyond: bool) -> None:
+def check(security: Security, logins: Logins, *, beyond: bool = False) -> None:
     """Refuse to serve what anybody could read; ConfigError has the way to mend it."""
     if not security.auth_enabled and not security.public_read:
         raise ConfigError(
