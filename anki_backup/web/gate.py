@@ -97,7 +97,7 @@ class Gate:
             if scope["method"] not in ("GET", "HEAD"):
                 who, receive = await self._check_write(scope, headers, who, receive)
             elif not (who.may_read or self._is_open(scope["path"])):
-                raise self._unknown(scope)
+                raise self._unknown()
             scope.setdefault("state", {})["who"] = who
         except AnkibakError as error:
             await self._refuse(scope, sealed, error, who)
@@ -127,15 +127,11 @@ class Gate:
         found: dict[str, str] = {}
         for name, value in scope["headers"]:
             text = name.decode("latin-1").lower()
-            if text in found and text in (
-                "host",
-                "authorization",
-                "origin",
-                "sec-fetch-site",
-                "content-length",
-            ):
+            if text in found and text in ("host", "origin", "sec-fetch-site", "content-length"):
                 raise Refused(400, f"there are two headers {text}")
-            found[text] = value.decode("latin-1")
+            # Two tokens are one that nobody has.
+            before = f"{found[text]}, " if text in found and text == "authorization" else ""
+            found[text] = before + value.decode("latin-1")
         if "transfer-encoding" in found and "content-length" in found:
             # One of the two lies, and whoever stands before us may believe the other.
             raise Refused(400, "the request has two lengths")
@@ -191,12 +187,13 @@ class Gate:
         if wait := self.guesses.wait_s(who.client):
             raise Refused(429, "too many wrong tokens", hint="Wait, then try another one.", wait_s=wait)
         self.guesses.count(who.client)
-        raise Refused(401, "this token opens nothing", hint="Make one: ankibak token add NAME")
+        raise self._unknown()
 
     def _is_open(self, path: str) -> bool:
         return path in OPEN or path.startswith("/static/")
 
-    def _unknown(self, scope: Scope) -> Refused:
+    def _unknown(self) -> Refused:
+        # The same for no token and a wrong one, so that nothing is told of what was tried.
         return Refused(
             401, "this needs a login or a token", hint="Log in, or make a token: ankibak token add NAME"
         )
@@ -209,7 +206,7 @@ class Gate:
         """Let a request through that changes something, with the form that it brought."""
         if scope["method"] != "POST":
             if not who.may_read:
-                raise self._unknown(scope)
+                raise self._unknown()
             raise Refused(405, "this can't be done to it")
         site = headers.get("sec-fetch-site")
         if site not in (None, "same-origin", "none"):
@@ -223,7 +220,7 @@ class Gate:
             raise Refused(403, "nothing can be changed here", hint="Set security.auth_enabled = true.")
         login = scope["path"] == "/login"
         if not (who.may_write or login):
-            raise self._unknown(scope)
+            raise self._unknown()
         body = await read_body(headers, receive)
         form = read_form(headers, body)
         is_api = scope["path"].startswith("/api/")
