@@ -149,7 +149,8 @@ class Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        if error is None or isinstance(error, h11.LocalProtocolError):
+        # Cancelled is what has not come to its end when the server ends.
+        if error is None or isinstance(error, h11.LocalProtocolError | asyncio.CancelledError):
             return
         if found := _ours(error):
             lines = [f"an answer broke off: {found.message}"]

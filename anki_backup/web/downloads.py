@@ -112,7 +112,7 @@ class Hall:
         body = self._stream(Contents(repository, backup), word, formats.Options(deck=deck))
         # Once the answer has begun, all that can be told is that it breaks off.
         first = await anext(body, b"")
-        return Stream(_resumed(first, body), headers=headers, media_type=TYPES[word])
+        return Stream(_Resumed(first, body), headers=headers, media_type=TYPES[word])
 
     async def _stream(
         self, contents: Contents, word: str, options: formats.Options
@@ -133,12 +133,23 @@ class Hall:
                     await asyncio.shield(writing)
 
 
-async def _resumed(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
-    """Yield what was taken out already, then the rest."""
-    async with contextlib.aclosing(rest):
-        yield first
-        async for block in rest:
-            yield block
+class _Resumed:
+    """What was taken out already, then the rest.
+
+    No generator: at the end of the server all that are left are closed at once, and
+    of two that stand in each other the outer one would find the inner one busy.
+    """
+
+    def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None]) -> None:
+        self.first: bytes | None = first
+        self.rest = rest
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        first, self.first = self.first, None
+        return await anext(self.rest) if first is None else first
 
 
 class Gone(Exception):

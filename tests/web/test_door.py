@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -12,6 +13,7 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -95,14 +97,19 @@ def test_a_signal_ends_it_at_once_when_nothing_goes_on(bare):
     process.stderr.close()
 
 
-def test_a_signal_lets_a_download_come_to_its_end_in_little_memory(bare, tmp_path):
-    media = tmp_path / "profile" / "collection.media"
+def back_up(bare: Path, files: int) -> None:
+    """Make a backup with so many media files of 3 MB."""
+    media = bare / "profile" / "collection.media"
     media.mkdir(parents=True)
-    make_varied(tmp_path / "profile" / "collection.anki2")
-    for number in range(30):
+    make_varied(bare / "profile" / "collection.anki2")
+    for number in range(files):
         (media / f"{number}.mp3").write_bytes(random.Random(number).randbytes(3_000_000))
     repository = Repository.open(bare / "repository")
-    runs.back_up(repository, Profile("desktop", tmp_path / "profile"), Options(threads=1))
+    runs.back_up(repository, Profile("desktop", bare / "profile"), Options(threads=1))
+
+
+def test_a_signal_lets_a_download_come_to_its_end_in_little_memory(bare):
+    back_up(bare, 30)
     token = Logins(bare / "repository").add_token("one")
     process, url = begin(bare, "--listen", "127.0.0.1:0")
     asked = {"url": f"{url}api/v1/backups/latest/download", "headers": {"Authorization": f"Bearer {token}"}}
@@ -123,6 +130,22 @@ def test_a_signal_lets_a_download_come_to_its_end_in_little_memory(bare, tmp_pat
         sizes = [member.size for member in archive]
     assert sizes.count(3_000_000) == 30
     assert peak_kib < 90 << 10
+
+
+def test_a_download_that_is_too_slow_is_cut_off_at_the_end_without_a_word(bare):
+    back_up(bare, 8)
+    token = Logins(bare / "repository").add_token("one")
+    process, url = begin(bare, "--listen", "127.0.0.1:0")
+    asked = "GET /api/v1/backups/latest/download?format={} HTTP/1.1\r\nHost: localhost\r\n"
+    with contextlib.ExitStack() as stack:
+        for word in ("tar.zst", "zip"):
+            slow = stack.enter_context(socket.create_connection(("127.0.0.1", urlsplit(url).port)))
+            slow.sendall(f"{asked.format(word)}Authorization: Bearer {token}\r\n\r\n".encode())
+            assert slow.recv(12) == b"HTTP/1.1 200"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+    assert process.stderr.read() == "ankibak: stopped by SIGTERM\n"
+    process.stderr.close()
 
 
 def test_a_socket_of_a_path_is_private_and_gone_at_the_end(bare):
