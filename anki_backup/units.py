@@ -20,6 +20,8 @@ MARK = "# Made by `ankibak schedule install`; changes here are lost. Use `system
 SYSTEM_ROOT = Path("/var/lib/ankibak")
 SYSTEM_CONFIG = Path("/etc/ankibak/config.toml")
 DAILY = ("*-*-* 04:10:00", "30m")
+# Its socket starts it again at the next request.
+IDLE_EXIT = "15m"
 WEEKLY = ("Sun *-*-* 05:10:00", "2h")
 HOMES = ("/home", "/root", "/run/user")
 
@@ -140,7 +142,9 @@ def _services(site: Site) -> dict[str, str]:
         "ankibak-verify.timer": timer(proving, *weekly),
         "ankibak-prune.service": _service(site, "Remove old backups of Anki collections", ["prune", "--yes"]),
         "ankibak-prune.timer": timer("Remove old backups of Anki collections", *late),
-        "ankibak-serve.service": _service(site, "Show backups of Anki collections", ["serve"], lasting=True),
+        "ankibak-serve.service": _service(
+            site, "Show backups of Anki collections", ["serve", "--idle-exit", IDLE_EXIT], lasting=True
+        ),
         "ankibak-failure@.service": _service(
             site, "Tell that %i failed", ["notify", "failure", "%i"], tells=False
         ),

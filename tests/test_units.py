@@ -68,6 +68,12 @@ def test_systemd_takes_the_units_as_they_are(user, schedule, tmp_path):
     assert complaints == []
 
 
+def test_a_server_that_a_socket_starts_ends_when_nobody_asks():
+    site = units.Site(["/usr/bin/ankibak"], None, Path("/var/lib/ankibak"), user=True)
+    for made in (units.shipped(), units.render(site, {}, "unix:/run/ankibak.sock")):
+        assert " serve --idle-exit 15m\n" in made["ankibak-serve.service"]
+
+
 @needs_systemd
 @pytest.mark.parametrize("name", [name for name in units.shipped() if name.endswith(".service")])
 def test_the_exposure_is_as_small_as_it_was(name, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -51,6 +52,7 @@ def command(
         gate = app.build(here)
         gate.beyond = beyond
         where = ", ".join(door.address_of(each, gate.base) for each in sockets)
-        door.serve(gate, sockets, idle_s, lambda: context.say(f"the web view is at {where}"))
+        ready = partial(context.say, f"the web view is at {where}")
+        door.serve(gate, sockets, idle_s, ready, here.jobs.going)
     finally:
         door.close(sockets, address)

@@ -73,7 +73,7 @@ def _free(house: House) -> None:
 
     Each action is called in the desk's one thread, so that nothing starts in between.
     """
-    if house.jobs.are_going():
+    if house.jobs.are_writing():
         raise Refused(409, "a run or rollback goes on", hint="Wait for its end, then try again.")
 
 

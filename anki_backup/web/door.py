@@ -170,8 +170,14 @@ def _ours(error: BaseException | None) -> AnkibakError | None:
     return error
 
 
-def serve(app: App, sockets: list[socket.socket], idle_s: float | None, ready: Callable[[], object]) -> None:
-    """Serve until told to end, or until nobody asked for anything for `idle_s` seconds.
+def serve(
+    app: App,
+    sockets: list[socket.socket],
+    idle_s: float | None,
+    ready: Callable[[], object],
+    busy: Callable[[], object] = bool,
+) -> None:
+    """Serve until told to end, or until nobody asked for anything for `idle_s` seconds and nothing is busy.
 
     At the first SIGTERM or SIGINT nothing more is accepted, and what goes on has ten
     seconds to come to an end. Rollbacks and runs are other processes, and go on.
@@ -197,7 +203,7 @@ def serve(app: App, sockets: list[socket.socket], idle_s: float | None, ready: C
     server = uvicorn.Server(config)
     # The program's own listener would cut the ten seconds short.
     signal.set_wakeup_fd(-1)
-    asyncio.run(_serve(server, sockets, counted, idle_s, ready))
+    asyncio.run(_serve(server, sockets, counted, idle_s, ready, busy))
 
 
 async def _serve(
@@ -206,6 +212,7 @@ async def _serve(
     counted: Counted,
     idle_s: float | None,
     ready: Callable[[], object],
+    busy: Callable[[], object],
 ) -> None:
     going = asyncio.create_task(server.serve(sockets))
     while not server.started and not going.done():
@@ -214,7 +221,10 @@ async def _serve(
     signals.tell_systemd("READY=1")
     while not going.done():
         await asyncio.wait([going], timeout=None if idle_s is None else min(1.0, idle_s))
-        if idle_s is not None and not counted.going and time.monotonic() - counted.since >= idle_s:
+        if idle_s is None or counted.going or time.monotonic() - counted.since < idle_s:
+            continue
+        # With this process systemd would take away the folder for temporary files.
+        if not busy():
             server.should_exit = True
     await going
 

@@ -13,6 +13,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -110,16 +111,17 @@ class Jobs:
             said="\n".join(line for line in said.splitlines() if not line.startswith('{"error"')),
         )
 
-    def are_going(self) -> bool:
-        """Say whether a run or a rollback begun here, by this process or an earlier one, goes on."""
-        return any(map(self._is_going, self._names()))
+    def going(self) -> list[Job]:
+        """Return the jobs that have not ended, of this process and of earlier ones."""
+        found = []
+        for name in self._names():
+            with suppress(NotFoundError):  # swept away just now, or none of ours
+                found.append(self.find(name))
+        return [progress.job for progress in found if progress.state == "running"]
 
-    def _is_going(self, name: str) -> bool:
-        try:
-            found = self.find(name)
-        except NotFoundError:  # swept away just now, or none of ours
-            return False
-        return found.state == "running" and found.job.words[0] in ALONE
+    def are_writing(self) -> bool:
+        """Say whether one of them is a run or a rollback."""
+        return any(job.words[0] in ALONE for job in self.going())
 
     def _names(self) -> list[str]:
         try:

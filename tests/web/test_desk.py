@@ -49,14 +49,14 @@ def test_a_job_of_an_earlier_server_goes_on_and_a_number_that_was_given_anew_is_
         number = int((between.stdout.readline() + between.stdout.readline()).strip())
         job = Job(id=name, words=["run"], started_at=datetime.now(UTC), process=number, by="test")
         (jobs.folder / f"{name}.json").write_text(json.dumps(to_builtins(job)))
-        assert jobs.are_going() and jobs.find(name).state == "running"
+        assert jobs.are_writing() and jobs.find(name).state == "running"
         for words, another in ((["pin"], number), (["run"], os.getpid())):
             other = replace(job, words=words, process=another)
             (jobs.folder / f"{name}.json").write_text(json.dumps(to_builtins(other)))
-            assert not jobs.are_going()
+            assert not jobs.are_writing()
         assert jobs.find(name).state == "lost"
         (jobs.folder / f"{name}.json").write_text("[]")
-        assert not jobs.are_going()
+        assert not jobs.are_writing()
         between.communicate(b"\n")
 
 

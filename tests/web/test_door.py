@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import re
@@ -18,12 +19,15 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import zstandard
+from msgspec import to_builtins
 
 from anki_backup import runs
 from anki_backup.gather import Options
 from anki_backup.logins import Logins
+from anki_backup.model import now
 from anki_backup.repository import Repository
 from anki_backup.sources.profile import Profile
+from anki_backup.web.jobs import Job
 from tests.conftest import ROOT
 from tests.made_collections import make_varied
 
@@ -83,6 +87,22 @@ def test_it_ends_by_itself_when_nobody_asks(bare):
     Logins(bare / "repository").add_token("one")
     process, url = begin(bare, "--listen", "127.0.0.1:0", "--idle-exit", "1s")
     assert httpx.get(f"{url}api/v1/healthz", trust_env=False).status_code == 200
+    assert process.wait(15) == 0
+    process.stderr.close()
+
+
+def test_it_does_not_end_by_itself_while_a_job_goes_on(bare):
+    Logins(bare / "repository").add_token("one")
+    name = "2026-01-01T00-00-00Z-00000000"
+    with subprocess.Popen(["/bin/sh", "-c", "read line", name], stdin=subprocess.PIPE) as running:
+        job = Job(id=name, words=["verify"], started_at=now(), process=running.pid, by="test")
+        (bare / "repository" / "state" / "jobs").mkdir()
+        path = bare / "repository" / "state" / "jobs" / f"{name}.json"
+        path.write_text(json.dumps(to_builtins(job)))
+        process, _ = begin(bare, "--listen", "127.0.0.1:0", "--idle-exit", "1s")
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(3)
+        running.communicate(b"\n")
     assert process.wait(15) == 0
     process.stderr.close()
 
