@@ -62,12 +62,19 @@ def on_our_error(request: Request[Any, Any, Any], error: AnkibakError) -> Respon
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     status = error.status_code if error.status_code in WORDS else 400 if error.status_code < 500 else 500
     words = {404: "there is nothing here", 405: "this can't be done to it", 413: "the request is too large"}
-    problem = Refused(status, words.get(status, "the request is not understood"))
+    problem = Refused(status, words.get(status, "the request is not understood"), headers=_allowed(error))
     extra = getattr(error, "extra", None)
     if status == 400 and isinstance(extra, list):
         named = [str(each.get("key")) for each in extra if isinstance(each, dict) and each.get("key")]
         problem.hint = f"Look at {', '.join(named)}." if named else None
     return told(request, problem, status)
+
+
+def _allowed(error: HTTPException) -> dict[str, str]:
+    """Return what may be done instead, where that is what is wrong: with HEAD, which the gate makes a GET."""
+    found = {word for word in (error.headers or {}).get("allow", "").split(", ") if word}
+    found = found - {"OPTIONS"} | ({"HEAD"} if "GET" in found else set())
+    return {"Allow": ", ".join(sorted(found))} if found else {}
 
 
 def on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:

@@ -35,6 +35,8 @@ from anki_backup.web.replies import Refused, headers_of, refusal, status_of
 
 # Whoever has neither password nor token may see these: they tell nothing.
 OPEN = {"/login", "/api/v1/healthz", "/api/v1/readyz"}
+# The application would answer OPTIONS by itself; TRACE it refuses, and says what it takes.
+METHODS = {"HEAD": "GET", "OPTIONS": "TRACE"}
 LOCAL = {"localhost", "127.0.0.1", "[::1]"}
 POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; frame-src 'self';"
@@ -104,7 +106,8 @@ class Gate:
             return
         # What answers HEAD is what answers GET; the server sends no body then.
         scope["state"]["bare"] = scope["method"] == "HEAD"
-        await self.inner({**scope, "method": "GET"} if scope["state"]["bare"] else scope, receive, sealed)
+        method = METHODS.get(scope["method"], scope["method"])
+        await self.inner({**scope, "method": method}, receive, sealed)
 
     # Where from
 
@@ -207,7 +210,7 @@ class Gate:
         if scope["method"] != "POST":
             if not who.may_read:
                 raise self._unknown()
-            raise Refused(405, "this can't be done to it")
+            return who, again(b"")
         site = headers.get("sec-fetch-site")
         if site not in (None, "same-origin", "none"):
             raise Refused(403, "the request comes from another site")

@@ -138,6 +138,19 @@ def test_nothing_is_changed_by_a_get_or_in_disguise(served: Served):
             assert client.request(method, path).status_code == 405
 
 
+def test_a_method_that_is_refused_comes_with_those_that_are_not(served: Served):
+    can = {"/api/v1/backups": "GET, HEAD", "/api/v1/runs": "GET, HEAD, POST", "/undo": "POST"}
+    with served.client() as client:
+        for path, allowed in can.items():
+            for method in ("DELETE", "OPTIONS", "GET" if "GET" not in allowed else "PUT"):
+                for wants in ("application/json", "text/html"):
+                    answer = client.request(method, path, headers={"Accept": wants})
+                    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+        assert client.post("/api/v1/status").headers["allow"] == "GET, HEAD"
+    with served.client(None) as client:
+        assert client.put("/api/v1/runs").status_code == 401
+
+
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil", "", "[::2]"])
 def test_a_foreign_host_is_refused_before_anything_else(served: Served, host: str):
     with served.client() as client:
