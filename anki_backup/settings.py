@@ -15,6 +15,7 @@ from msgspec import field
 
 from anki_backup.listeners import AppriseService, Hooks, Metrics, Notify, PingService
 from anki_backup.values import (
+    Address,
     Count,
     Cron,
     Days,
@@ -104,7 +105,7 @@ DEFAULT_SCHEDULE = Schedule(cron="0 * * * *", jitter=duration("2m"))
 class Server(Table, frozen=True, kw_only=True):
     """The web view."""
 
-    listen: Annotated[Text, about("Its address and port, or unix:/path/of/a/socket.")] = "127.0.0.1:8088"
+    listen: Annotated[Address, about("Its address and port, or unix:/path/of/a/socket.")] = "127.0.0.1:8088"
     trusted_hosts: Annotated[
         list[str], about("Names that browsers may call it by, besides localhost.", ["anki.example.org"])
     ] = field(default_factory=list)

@@ -24,10 +24,14 @@ UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"
 # Far enough for "for ever", near enough that no date computed from it leaves the calendar.
 MOST_DAYS = 365_000
 
+PORT = r"0*(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[0-9]{1,4})"
+HOST = r"(?:[^\x00-\x1f\x7f\[\]]+|\[[^\x00-\x1f\x7f\[\]]+\])"
+ADDRESS = rf"^(?:unix:[^\x00-\x1f\x7f]+|{HOST}:{PORT})(?!\n)$"
 LENGTH = r"^(?:[0-9]+[wdhms] ?)+$"
 
 # Control characters are refused because some of these texts go into unit files and requests.
 Text = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]+(?!\n)$", title="one line of text")]
+Address = Annotated[str, Meta(pattern=ADDRESS, title="HOST:PORT, with a port from 0 to 65535, or unix:/path")]
 Cron = Annotated[str, Meta(pattern=r"^\S+([ \t]+\S+){4}(?!\n)$", title="the five fields of a cron line")]
 Count = Annotated[int, Meta(ge=0, le=1000, title="a whole number from 0 to 1000")]
 Tries = Annotated[int, Meta(ge=1, le=1000, title="a whole number from 1 to 1000")]

@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import logging
 import os
+import re
 import signal
 import socket
 import stat
@@ -22,6 +23,7 @@ from anki_backup import signals, terminal
 from anki_backup.errors import AnkibakError, ConfigError, UsageError
 from anki_backup.logins import Logins
 from anki_backup.settings import Security
+from anki_backup.values import ADDRESS
 from anki_backup.web.forms import App, Message, Receive, Scope, Send
 
 UNIX = "unix:"
@@ -41,16 +43,17 @@ def inherited() -> list[socket.socket]:
 
 def bind(address: str) -> socket.socket:
     """Return a socket that listens at `HOST:PORT`, `[HOST]:PORT` or `unix:PATH`."""
-    if address.startswith(UNIX):
-        return _bind_path(Path(address[len(UNIX) :]))
-    host, colon, port = address.rpartition(":")
-    host = host.strip("[]")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+    if not re.search(ADDRESS, address):
         raise ConfigError(
             f"{address!r} is no address to listen at", hint="Write it so: 127.0.0.1:8088 or unix:/path"
         )
+    if address.startswith(UNIX):
+        return _bind_path(Path(address[len(UNIX) :]))
+    host, _, port = address.rpartition(":")
     try:
-        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        found = socket.getaddrinfo(
+            host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         bound = socket.socket(*found[:3])
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Head and body go in two writes: without this the second waits 40 ms for an acknowledgement.

@@ -28,6 +28,12 @@ def test_without_a_file_the_defaults_hold(isolated_home):
     assert found.retention_of("home") is None
 
 
+@pytest.mark.parametrize("address", ["localhost:0", "0.0.0.0:65535", "[::1]:8088", "unix:/run/a b.sock"])
+def test_where_a_server_can_listen_is_taken_as_it_is(tmp_path, address):
+    (tmp_path / "config.toml").write_text(f'[server]\nlisten = "{address}"\n')
+    assert load(tmp_path / "config.toml", {}).server.listen == address
+
+
 def test_the_first_file_found_is_the_only_one_read(tmp_path, isolated_home, monkeypatch):
     named, by_variable, system = (tmp_path / name / "config.toml" for name in ("named", "variable", "system"))
     users = isolated_home / ".config/ankibak/config.toml"

@@ -48,6 +48,8 @@ def bare(tmp_path: Path) -> Path:
         ("[security]\nauth_enabled = false\npublic_read = true\n", ["--listen", "0.0.0.0:0"], True, "passwd"),
         ("[security]\npublic_read = true\n", ["--listen", "0.0.0.0:0"], True, "--listen 127.0.0.1"),
         ("", ["--listen", "nowhere"], True, "127.0.0.1:8088"),
+        ("", ["--listen", "127.0.0.1:65536"], True, "127.0.0.1:8088"),
+        ("", ["--listen", "[]:80"], True, "127.0.0.1:8088"),
         ("", ["--idle-exit", "soon"], True, "--idle-exit 10m"),
     ],
 )
