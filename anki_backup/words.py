@@ -8,6 +8,7 @@ where it is not. So a text of megabytes costs no more than reading it.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 from typing import Literal
@@ -16,9 +17,11 @@ from msgspec import Struct
 
 # A mark of HTML, an entity, a word, spaces, or any other single character.
 TOKEN = re.compile(r"<[^<>]*>|&#?\w{1,31};|\w+|\s+|.", re.DOTALL)
-# The matcher's cost grows with the product of both lengths, and beyond where words repeat.
 TOKENS_LIMIT = 400
 LETTERS_LIMIT = 20_000
+# The matcher tries each pair of equal words, again for each change; nobody reads very many marks.
+PAIRS_LIMIT = 4_000
+MARKS_LIMIT = 80
 WORD_LIMIT = 200
 
 Op = Literal["keep", "drop", "add"]
@@ -80,20 +83,32 @@ def _joins(letter: str) -> bool:
     return letter.isalnum() or letter in "_&#;"
 
 
-def _middle(old: str, new: str) -> Iterator[Span]:
+def _middle(old: str, new: str) -> list[Span]:
     short = max(len(old), len(new)) <= LETTERS_LIMIT
     olds, news = (TOKEN.findall(text) if short else [] for text in (old, new))
+    found = _matched(olds, news) if _is_cheap(olds, news) else []
+    if not 0 < sum(span.op != "keep" for span in found) <= MARKS_LIMIT:
+        return [Span("drop", old), Span("add", new)]
+    return found
+
+
+def _is_cheap(olds: list[str], news: list[str]) -> bool:
     if not olds or not news or max(len(olds), len(news)) > TOKENS_LIMIT:
-        yield Span("drop", old)
-        yield Span("add", new)
-        return
-    matcher = SequenceMatcher(None, olds, news, autojunk=False)
+        return False
+    counts = Counter(news)
+    return sum(counts[token] for token in olds if not token.isspace()) <= PAIRS_LIMIT
+
+
+def _matched(olds: list[str], news: list[str]) -> list[Span]:
+    found = []
+    # Spaces are kept only beside words that are: alone they are no likeness, and would be tried most.
+    matcher = SequenceMatcher(str.isspace, olds, news, autojunk=False)
     for tag, i, j, k, m in matcher.get_opcodes():
         if tag == "equal":
-            yield Span("keep", "".join(olds[i:j]))
+            found.append(Span("keep", "".join(olds[i:j])))
         else:
-            yield Span("drop", "".join(olds[i:j]))
-            yield Span("add", "".join(news[k:m]))
+            found += [Span("drop", "".join(olds[i:j])), Span("add", "".join(news[k:m]))]
+    return found
 
 
 def _joined(found: Iterator[Span]) -> Iterator[Span]:

@@ -64,6 +64,20 @@ def test_texts_of_megabytes_are_compared_at_once(one, other):
     assert (before(found), after(found)) == (one, other)
 
 
+def test_a_word_replaced_throughout_many_long_texts_is_compared_fast():
+    one = " ".join("aorta" if number % 2 else f"word{number % 7}" for number in range(200))
+    began = time.perf_counter()
+    for number in range(40):
+        assert spans(f"{number} {one}", f"{number} {one.replace('aorta', 'artery')}")
+    assert time.perf_counter() - began < 2.5
+
+
+def test_more_marks_than_anybody_reads_are_told_as_one_change():
+    one = " ".join(f"foo bar{number}" for number in range(99))
+    found = spans(f"{one} end", f"{one.replace('foo', 'qux')} end")
+    assert [span.op for span in found] == ["drop", "add", "keep"]
+
+
 def test_what_is_shown_of_a_change_cannot_steer_a_terminal():
     found = spans("a \x1b[31m b", "a \u202e\x00 b")
     for colored in (False, True):
