@@ -156,13 +156,13 @@ def what_of_card(before: Card, after: Card, answered: set[int]) -> Iterator[str]
         yield "of another note" if before.nid != after.nid else "of another template"
 
 
-def field_changes(before: Note, after: Note, names: Sequence[str]) -> list[FieldChange]:
-    """Return the fields of a note that differ, by the names that they have now."""
-    olds, news = before.flds.split(SEPARATOR), after.flds.split(SEPARATOR)
+def field_changes(before: Note, after: Note | None, names: Sequence[str]) -> list[FieldChange]:
+    """Return the fields that differ, by the names that they have now; of a note that went, all its texts."""
+    olds, news = before.flds.split(SEPARATOR), after.flds.split(SEPARATOR) if after else []
     found = []
     for at in range(max(len(olds), len(news))):
         old, new = (texts[at] if at < len(texts) else "" for texts in (olds, news))
-        if old != new or at >= min(len(olds), len(news)):
+        if old != new or (after and at >= min(len(olds), len(news))):
             name = names[at] if at < len(names) else f"field {at + 1}"
             found.append(FieldChange(name=name, before=old, after=new, words=words.spans(old, new)))
     return found
@@ -188,7 +188,7 @@ class _Teller:
         deck = self._homes.get(note.id)
         old_tags, new_tags = (set(each.tags.split()) if each else set() for each in (before, after))
         names = self._fields[side].get(str(note.mid), [])
-        fields = field_changes(before, after, names) if before and after else []
+        fields = field_changes(before, after, names) if before else []
         what = [name for name in ("mid", "guid", "flags", "data") if _differ(before, after, name)]
         spoken = {"mid": "note type"}
         kinds = [spoken.get(name, name) for name in what]

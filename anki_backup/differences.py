@@ -61,7 +61,10 @@ class PartChange(Struct, frozen=True, kw_only=True):
 
 
 class NoteItem(Struct, frozen=True, kw_only=True, tag_field="kind", tag="note"):
-    """A note that was added, changed or removed. `name` is the beginning of its first field."""
+    """A note that was added, changed or removed. `name` is the beginning of its first field.
+
+    `fields` are those that changed; of a removed note all that held a text.
+    """
 
     change: Change
     id: int

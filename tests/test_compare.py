@@ -181,6 +181,16 @@ def test_a_changed_note_is_told_word_by_word(base, copy):
     assert [(span.op, span.text) for span in field.words] == [("keep", "f0"), ("add", " <b>new</b>")]
 
 
+def test_of_a_removed_note_every_text_is_told(base, copy):
+    in_anki(lambda col: col.remove_notes(col.find_notes("")[:1]))(copy)
+    (note,) = items_of(compared(base, copy, items=True), NoteItem)
+    assert note.change == "removed" and note.fields
+    for field in note.fields:
+        assert field.before and not field.after
+        assert [(span.op, span.text) for span in field.words] == [("drop", field.before)]
+    assert items_of(compared(copy, base, items=True), NoteItem)[0].fields == []
+
+
 def test_cards_are_told_by_what_was_done_to_them(base, copy):
     def change(col: Collection) -> None:
         cards = col.find_cards("-deck:Filtered -is:buried")

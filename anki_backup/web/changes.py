@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from litestar import Request, Response, get
 from litestar.params import Parameter
@@ -13,7 +13,7 @@ from anki_backup.differences import CardItem, Comparison, Counts, Item, MediaIte
 from anki_backup.errors import NotFoundError
 from anki_backup.model import Backup
 from anki_backup.web import house
-from anki_backup.web.comparing import KINDS
+from anki_backup.web.comparing import KINDS, MOST
 from anki_backup.web.desk import Desk
 from anki_backup.web.downloads import PICTURES
 from anki_backup.web.replies import document
@@ -22,7 +22,21 @@ from anki_backup.web.shapes import Difference, answers
 Asked = Request[Any, Any, Any]
 SHOWN = 60
 TITLES = {"options": "deck options", "notetypes": "note types"}
+LISTS = {"notes": NoteItem, "cards": CardItem, "things": ThingItem, "media": MediaItem}
 ORDER = {"removed": 0, "changed": 1, "renamed": 1, "added": 2}
+
+
+class Some(NamedTuple):
+    """A page of items: these of so many, after those that came before."""
+
+    shown: list[Item]
+    all: int
+    start: int
+
+    @property
+    def more(self) -> bool:
+        """Whether there are others behind them."""
+        return self.start + len(self.shown) < self.all
 
 
 def pair(desk: Desk, old: str | None, new: str | None) -> tuple[Backup, Backup] | None:
@@ -72,9 +86,11 @@ async def compare(
     old: Annotated[str | None, Parameter(query="from")] = None,
     new: Annotated[str | None, Parameter(query="to")] = None,
     source: str | None = None,
+    page: str | None = None,
 ) -> Response[bytes]:
     """What changed, as a page."""
     here = house.of(request)
+    number = house.whole(page, "page", 1, MOST // SHOWN + 1)
     found = await here.desk.ask(pair, here.desk, old or None, new or None)
     result = await here.comparing.between(*found) if found else None
 
@@ -85,6 +101,7 @@ async def compare(
             missing = [each for each in found if each.id not in {one.id for one in offered}]
             offered = sorted([*offered, *missing], key=lambda each: -each.sequence)
         items = result.items or [] if result else []
+        shown: dict[str, Any] = {name: _some(items, kind, number) for name, kind in LISTS.items()}
         return here.paper.page(
             request,
             "compare",
@@ -93,11 +110,10 @@ async def compare(
             counts=_counts(result) if result else [],
             told=result is not None and result.items is not None,
             same=result is not None and result.equal,
-            notes=_first(items, NoteItem),
-            cards=_first(items, CardItem),
-            things=_first(items, ThingItem),
-            media=_first(items, MediaItem),
             pictures=tuple(PICTURES),
+            page=number,
+            more=any(some.more for some in shown.values()),
+            **shown,
         )
 
     return await here.desk.ask(build)
@@ -116,10 +132,14 @@ def _counts(found: Comparison) -> list[tuple[str, Counts, list[tuple[str, int]]]
     return rows
 
 
-def _first(items: Iterable[Item], kind: type) -> tuple[list[Any], int]:
-    """Return the first items of a kind, removed ones before all, and how many there are."""
-    found = [item for item in items if isinstance(item, kind)]
-    return sorted(found, key=lambda item: ORDER[item.change])[:SHOWN], len(found)
+def _some(items: Iterable[Item], kind: type, page: int) -> Some:
+    """Return a page of the items of a kind, removed ones before all."""
+    found = sorted(
+        (item for item in items if isinstance(item, kind)),
+        key=lambda item: ORDER[item.change],
+    )
+    start = (page - 1) * SHOWN
+    return Some(found[start : start + SHOWN], len(found), start)
 
 
 HANDLERS = [diff, compare]

@@ -14,6 +14,7 @@ from anki.collection import Collection
 
 from anki_backup import durable, runs
 from anki_backup.gather import Options
+from anki_backup.model import Backup
 from anki_backup.repository import Repository
 from anki_backup.sources.profile import Profile
 from tests.made_collections import sql
@@ -65,6 +66,15 @@ def make(root: Path, days: int = DAYS, *, seed: int = 4) -> Repository:
         _back_up(repository, source, now - timedelta(minutes=14))
     repository.rebuild_catalog()
     return repository
+
+
+def after(root: Path, *statements: str) -> Backup:
+    """Do something to the collection of `root`, and return the backup that a run makes of it."""
+    path = root / "profile" / "collection.anki2"
+    sql(path, *statements, "UPDATE col SET mod = mod + 1000")
+    result = runs.back_up(Repository.open(root / "repository"), Profile("desktop", path), Options(threads=1))
+    assert result.backup, result.error
+    return result.backup
 
 
 @contextmanager
