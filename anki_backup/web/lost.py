@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -30,13 +29,20 @@ WAYS = {
 LEFT = 0.7
 
 
-class LostDeck(NamedTuple):
-    """A deck that is gone or shrank: what it had, what it has, and the last backup that had it all."""
+class Holding(NamedTuple):
+    """A backup, what a deck is called in it, and how many cards it has there."""
 
+    backup: Backup
     name: str
     cards: int
+
+
+class LostDeck(NamedTuple):
+    """A deck that is gone or shrank: what it has, where it was last, and before that in full."""
+
     now: int
-    last: Backup
+    last: Holding
+    fuller: Holding | None
 
 
 class Drop(NamedTuple):
@@ -101,25 +107,26 @@ def lost_decks(desk: Desk, source: str) -> list[LostDeck]:
     if not entries:
         return []
     now = _decks(desk, desk.repository.standing_of(source).id)
-    most: dict[int, tuple[int, str]] = {}
-    for entry in desk.sampled(source, SAMPLES):
-        for number, (name, cards) in _decks(desk, entry.id).items():
-            if cards and cards >= most.get(number, (0, ""))[0]:
-                most[number] = cards, name
+    # A deck that was imported again has another id, and the name that it had.
+    named = {name.casefold(): cards for name, cards in now.values()}
+    most: dict[int, int] = {}
+    names: dict[int, str] = {}
+    sampled = {entry.id for entry in desk.sampled(source, SAMPLES)}
+    places = [place for place, entry in enumerate(entries) if entry.id in sampled]
+    for place in places:
+        for number, (name, cards) in _decks(desk, entries[place].id).items():
+            if cards:
+                most[number], names[number] = max(cards, most.get(number, 0)), name
     found = []
-    for number, (cards, name) in most.items():
-        left = now.get(number, ("", 0))[1]
-        if left >= cards * LEFT:
-            continue
-
-        def has(entry: Entry, number: int = number, least: float = cards * LEFT) -> bool:
-            return _decks(desk, entry.id).get(number, ("", 0))[1] >= least
-
-        last = _last(entries, has)
-        if last:
-            had = _decks(desk, last.id)[number]
-            found.append(LostDeck(had[0] or name, had[1], left, desk.backups([last])[0]))
-    return sorted(found, key=lambda lost: lost.now - lost.cards)[:SHOWN]
+    for number, cards in most.items():
+        left = now[number][1] if number in now else named.get(names[number].casefold(), 0)
+        if left < cards * LEFT:
+            full = _last(desk, entries, places, number, cards * LEFT)
+            # Of a deck that is gone, what it had last matters more than what it once had.
+            last = full if left else _last(desk, entries, places, number, 1)
+            fuller = full if full.cards > last.cards else None
+            found.append(LostDeck(left, last, fuller))
+    return sorted(found, key=lambda lost: lost.now - (lost.fuller or lost.last).cards)[:SHOWN]
 
 
 def _decks(desk: Desk, backup_id: str) -> dict[int, tuple[str, int]]:
@@ -132,17 +139,18 @@ def _decks(desk: Desk, backup_id: str) -> dict[int, tuple[str, int]]:
     return desk.remembered(("deck cards", backup_id), read)
 
 
-def _last(entries: list[Entry], has: Callable[[Entry], bool]) -> Entry | None:
-    """Return the last backup that has something which the newest hasn't: by halves, after a coarse look."""
-    step = max(1, len(entries) // SAMPLES)
-    at = next((place for place in range(len(entries) - 1, -1, -step) if has(entries[place])), None)
-    if at is None:
-        return None
-    low, high = at, min(at + step, len(entries) - 1)
+def _last(desk: Desk, entries: list[Entry], places: list[int], deck: int, least: float) -> Holding:
+    """Return the last backup with so many cards of a deck; one at these places has them."""
+
+    def had(place: int) -> tuple[str, int]:
+        return _decks(desk, entries[place].id).get(deck, ("", 0))
+
+    at = max(spot for spot, place in enumerate(places) if had(place)[1] >= least)
+    low, high = places[at], places[min(at + 1, len(places) - 1)]
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if has(entries[middle]) else (low, middle)
-    return entries[low]
+        low, high = (middle, high) if had(middle)[1] >= least else (low, middle)
+    return Holding(desk.backups([entries[low]])[0], *had(low))
 
 
 def find_drops(desk: Desk, source: str, what: str) -> list[Drop]:
