@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from functools import cache
@@ -21,6 +22,8 @@ from anki_backup.web.replies import html
 
 HERE = Path(__file__).parent
 STYLE = HERE / "static" / "style.css"
+# What means more than itself within the quotes of Anki's search.
+SPECIAL = re.compile(r'[\\"*_]')
 STATES = {"created": "saved", "skipped": "unchanged", "failed": "failed", "interrupted": "interrupted"}
 
 
@@ -45,6 +48,11 @@ def _short_date(at: datetime) -> str:
     """Return a day in few letters: the year only where it could be another one."""
     near = abs((datetime.now(UTC) - at).days) < 300
     return (f"{at:%d %b}" if near else f"{at:%b %Y}").lstrip("0")
+
+
+def search_of_deck(name: str) -> str:
+    """Return Anki's search for the cards of a deck, whatever its name holds."""
+    return 'deck:"' + SPECIAL.sub(r"\\\g<0>", name) + '"'
 
 
 def signed(number: int | None) -> str:
@@ -74,6 +82,7 @@ class Paper:
             "duration": figures.duration,
             "plain": plain,
             "signed": signed,
+            "search_of_deck": search_of_deck,
             "local": lambda at: figures.local(at, zone),
             "day": lambda at: f"{at.astimezone(zone):%A, %d %B %Y}",
             "date": lambda at: _short_date(at.astimezone(zone)),

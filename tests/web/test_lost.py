@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from anki.collection import Collection, ImportAnkiPackageOptions, ImportAnkiPackageRequest
 
+from anki_backup.web.paper import search_of_deck
 from tests.web.conftest import Served
 from tests.web.lively import after
 
@@ -50,6 +52,32 @@ def test_a_deck_that_was_imported_again_is_not_lost(serve, tmp_path: Path):
     _in_anki(path, lambda col: col.import_anki_package(request))
     after(served.place)
     assert "nothing" not in entry(served, "Chess")
+
+
+@pytest.mark.parametrize(
+    "name", ['Music <b>"theory"</b>::Intervals', r"back\slash", "a*b", "a_b", 'end"', "a:b (c) -d"]
+)
+def test_the_search_for_a_deck_finds_its_cards_and_no_others(name, tmp_path: Path):
+    def look(col: Collection) -> None:
+        for each in (name, "axb", "back", "other"):
+            note = col.new_note(col.models.by_name("Basic"))
+            note.fields[0] = each
+            col.add_note(note, col.decks.id(each))
+        (found,) = col.find_notes(search_of_deck(name))
+        assert col.get_note(found).fields[0] == name
+
+    _in_anki(tmp_path / "collection.anki2", look)
+
+
+def test_looking_into_a_deck_whose_name_has_a_quote_finds_its_cards(serve):
+    served: Served = serve()
+    after(
+        served.place, "DELETE FROM cards WHERE did = (SELECT id FROM decks WHERE name LIKE 'Music%Intervals')"
+    )
+    target = re.search(r'href="(/backups/[^"]*/cards\?q=[^"]*)"', entry(served, "Intervals"))
+    assert target
+    with served.client() as client:
+        assert "No card is found" not in client.get(target[1], headers=PAGE).text
 
 
 def _in_anki(path: Path, change) -> None:
