@@ -90,6 +90,7 @@ async def show(
             decks=decks,
             drops=drops,
             recent=recent,
+            newest=desk.entries(chosen)[-1].id if desk.entries(chosen) else None,
             sources=desk.sources(),
             q=text,
             hits=hits[:SHOWN],

@@ -54,6 +54,16 @@ def test_a_deck_that_was_imported_again_is_not_lost(serve, tmp_path: Path):
     assert "nothing" not in entry(served, "Chess")
 
 
+@pytest.mark.parametrize("what", ["cards", "media"])
+def test_the_wizard_does_not_say_that_nothing_was_lost_where_it_compared_numbers_only(served: Served, what):
+    newest = served.repository.backups(limit=1)[0]
+    with served.client() as client:
+        shown = client.get(f"/lost?what={what}", headers=PAGE).text
+    assert "There never were fewer" not in shown
+    assert "only numbers are compared" in shown and f"/compare?to={newest.id}" in shown
+    assert re.search(r'<form[^>]* action="/lost"', shown) and 'name="q"' in shown
+
+
 @pytest.mark.parametrize(
     "name", ['Music <b>"theory"</b>::Intervals', r"back\slash", "a*b", "a_b", 'end"', "a:b (c) -d"]
 )
