@@ -22,6 +22,7 @@ from anki_backup.web import house
 from anki_backup.web.reading import Open
 from anki_backup.web.replies import Refused
 from anki_backup.web.replies import html as page_bytes
+from anki_backup.web.seeking import Found
 
 Asked = Request[Any, Any, Any]
 PER_PAGE = 30
@@ -99,12 +100,22 @@ async def card(
     backup = await here.desk.ask(here.desk.backup, backup_id)
     number = _number(card_id)
     row, facts = await here.reading.ask(backup, lambda opened: _facts(opened, number))
-    told: list[Life] = []
+    told = Found[Life]([], {})
     if history:
         note = await here.reading.ask(backup, lambda opened: int(_card(opened, number).nid))
         told = await here.seeking.life(await here.desk.ask(here.desk.state), backup.source, note)
     return await here.desk.ask(
-        lambda: here.paper.page(request, "card", backup=backup, row=row, facts=facts, q=q or "", lives=told)
+        lambda: here.paper.page(
+            request,
+            "card",
+            backup=backup,
+            row=row,
+            facts=facts,
+            q=q or "",
+            lives=told.all,
+            damaged=told.damaged,
+            asked=bool(history),
+        )
     )
 
 

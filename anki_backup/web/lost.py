@@ -13,6 +13,7 @@ from anki_backup.model import Backup
 from anki_backup.spotted import Hit
 from anki_backup.web import house
 from anki_backup.web.desk import Desk
+from anki_backup.web.seeking import Found
 
 Asked = Request[Any, Any, Any]
 SAMPLES = 80
@@ -66,9 +67,9 @@ async def show(
         return source if source in here.desk.sources() else entries[-1].source if entries else None
 
     chosen = await here.desk.ask(choose)
-    hits: list[Hit] = []
+    found = Found[Hit]([], {})
     if text and chosen:
-        hits = await here.seeking.find(await here.desk.ask(here.desk.state), chosen, text)
+        found = await here.seeking.find(await here.desk.ask(here.desk.state), chosen, text)
 
     def build() -> Response[bytes]:
         desk = here.desk
@@ -93,8 +94,9 @@ async def show(
             newest=desk.entries(chosen)[-1].id if desk.entries(chosen) else None,
             sources=desk.sources(),
             q=text,
-            hits=hits[:SHOWN],
-            found=len(hits),
+            hits=found.all[:SHOWN],
+            found=len(found.all),
+            damaged=found.damaged,
             source=chosen,
             configured=chosen in here.config.sources,
         )

@@ -11,9 +11,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from anki_backup import lives, timeline
+from anki_backup.errors import NotFoundError
 from anki_backup.repository import Repository
 from anki_backup.spotted import Hit, Life
 from anki_backup.timeline import Look
@@ -22,6 +23,13 @@ from anki_backup.web.replies import Refused
 WAITING = 3
 KEPT = 16
 T = TypeVar("T")
+
+
+class Found(NamedTuple, Generic[T]):
+    """What was found, and why some backups could not be read, by their ids."""
+
+    all: list[T]
+    damaged: dict[str, str]
 
 
 class Seeking:
@@ -34,15 +42,24 @@ class Seeking:
         self._repository: Repository | None = None
         self._kept: OrderedDict[Any, Any] = OrderedDict()
 
-    async def find(self, state: object, source: str, text: str) -> list[Hit]:
-        """Return what has a text in any backup; what is gone comes first."""
+    async def find(self, state: object, source: str, text: str) -> Found[Hit]:
+        """Return what has a text in any backup that can be read; what is gone comes first."""
         return await self._ask((state, source, text), source, lambda look: timeline.find(look, text))
 
-    async def life(self, state: object, source: str, note: int) -> list[Life]:
-        """Return how one note changed from backup to backup."""
-        return await self._ask((state, source, note), source, lambda look: lives.lives(look, f"nid:{note}"))
+    async def life(self, state: object, source: str, note: int) -> Found[Life]:
+        """Return how one note changed from backup to backup that can be read."""
 
-    async def _ask(self, key: object, source: str, seek: Callable[[Look], T]) -> T:
+        def seek(look: Look) -> list[Life]:
+            try:
+                return lives.lives(look, f"nid:{note}")
+            except NotFoundError:
+                if not look.damaged:
+                    raise
+                return []
+
+        return await self._ask((state, source, note), source, seek)
+
+    async def _ask(self, key: object, source: str, seek: Callable[[Look], list[T]]) -> Found[T]:
         if self.waiting >= WAITING:
             raise Refused(429, "others look through all backups now", hint="Try again soon.", wait_s=10)
         self.waiting += 1
@@ -52,12 +69,13 @@ class Seeking:
         finally:
             self.waiting -= 1
 
-    def _seek(self, key: object, source: str, seek: Callable[[Look], T]) -> T:
+    def _seek(self, key: object, source: str, seek: Callable[[Look], list[T]]) -> Found[T]:
         if key not in self._kept:
             # The catalog's rows belong to the thread that reads them.
             self._repository = self._repository or Repository.open(self.root)
-            self._kept[key] = seek(Look(self._repository, source))
+            look = Look(self._repository, source)
+            self._kept[key] = Found(seek(look), look.damaged)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
-        found: T = self._kept[key]
+        found: Found[T] = self._kept[key]
         return found

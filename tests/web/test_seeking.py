@@ -6,6 +6,7 @@ import asyncio
 import re
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from anki_backup.web.replies import Refused
 from anki_backup.web.seeking import WAITING, Seeking
 from tests.made_collections import sql
 from tests.web.conftest import Served
+from tests.web.lively import after
 
 PAGE = {"Accept": "text/html"}
 
@@ -39,6 +41,37 @@ def test_a_word_leads_to_the_last_backup_that_had_it_and_a_card_tells_its_histor
         assert "history=1" in shown and "History of its note" not in shown
         told = client.get(f"/backups/{made[0].id}/cards/{card}?history=1", headers=PAGE).text
     assert re.search(r"<ins>\s*a kingfisher", told) and "gone" in told and "appeared" in told
+
+
+def spoil(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-40:-36] = bytes(byte ^ 0xFF for byte in data[-40:-36])
+    path.write_bytes(data)
+
+
+def test_that_backups_could_not_be_read_is_told(serve):
+    served: Served = serve()
+    objects = [path for path in (served.place / "repository" / "objects").rglob("*") if path.is_file()]
+    spoil(max(objects, key=lambda path: path.stat().st_size))
+    with served.client() as client:
+        found = client.get("/lost?q=aorta", headers=PAGE).text
+    counted = len(served.repository.backups())
+    assert f"{counted} backups could not be read" in found and "that could be read has it" in found
+
+
+def test_a_history_says_which_backups_could_not_be_read(serve):
+    served: Served = serve()
+    oldest = served.repository.backups()[-1]
+    newest = after(served.place, "UPDATE notes SET flds = 'x' || flds WHERE id % 2")
+    spoil(
+        served.place / "repository" / "objects" / newest.collection_sha256[:2] / newest.collection_sha256[2:]
+    )
+    with served.client() as client:
+        listed = client.get(f"/backups/{oldest.id}/cards", headers=PAGE).text
+        card = re.search(rf"/backups/{oldest.id}/cards/\d+", listed)
+        assert card, listed
+        told = client.get(f"{card[0]}?history=1", headers=PAGE).text
+    assert "1 backup could not be read" in told and newest.id in told and "History of its note" in told
 
 
 @pytest.mark.parametrize("text", ["no such word", "<script>x", "\x00", "' OR 1=1 --", "nid:1", "a" * 900])
