@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 
 from msgspec.structs import astuple
@@ -16,6 +16,9 @@ from anki_backup.repository import Repository
 # More than this is told in numbers only: nobody reads it, and it would take much memory.
 MOST = 20_000
 KEPT = 4
+WAITING = 3
+# What is small is known in less time than anybody notices.
+LOOKS, PAUSE_S = 3, 0.01
 KINDS = ("notes", "cards", "reviews", "decks", "notetypes", "options", "tags", "settings", "media")
 
 
@@ -27,10 +30,34 @@ class Comparing:
         self.thread = ThreadPoolExecutor(1, "compare")
         self._kept = lru_cache(KEPT)(self._compare)
         self._known: dict[str, Backup] = {}
+        self._going: dict[tuple[str, str], Future[Comparison]] = {}
 
     async def between(self, old: Backup, new: Backup) -> Comparison:
         """Return what changed, with items unless there are too many."""
         return await asyncio.get_running_loop().run_in_executor(self.thread, self._between, old, new)
+
+    async def soon(self, old: Backup, new: Backup) -> Comparison | None:
+        """Return what changed if that is known; None, and look into it for who asks again, if not.
+
+        DamageError or SourceError where it can't be said.
+        """
+        pair = old.id, new.id
+        if pair not in self._going:
+            done = [each for each, future in self._going.items() if future.done()]
+            if len(self._going) - len(done) >= WAITING:
+                return None
+            for each in done[: 1 - KEPT]:
+                del self._going[each]
+            self._going[pair] = self.thread.submit(self._between, old, new)
+        future = self._going[pair]
+        for _ in range(LOOKS):
+            if not future.done():
+                await asyncio.sleep(PAUSE_S)
+        if not future.done():
+            return None
+        if future.exception():
+            del self._going[pair]
+        return future.result()
 
     def _between(self, old: Backup, new: Backup) -> Comparison:
         # In the one thread, where no other pair can come between.

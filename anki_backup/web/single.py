@@ -8,7 +8,7 @@ from typing import Any
 from litestar import Request, Response, get, post
 
 from anki_backup import sources
-from anki_backup.errors import DamageError
+from anki_backup.errors import AnkibakError, DamageError
 from anki_backup.model import Backup, DeckStats
 from anki_backup.pictures import Pictures
 from anki_backup.places import Place
@@ -17,6 +17,7 @@ from anki_backup.web.desk import now
 from anki_backup.web.entry import go
 from anki_backup.web.home import with_changes
 from anki_backup.web.house import House
+from anki_backup.web.outlook import outlook
 from anki_backup.web.replies import Refused
 
 Asked = Request[Any, Any, Any]
@@ -164,33 +165,48 @@ async def media(request: Asked, backup_id: str, name: str) -> Response[Any]:
 
 
 @get("/backups/{backup_id:str}/rollback", include_in_schema=False)
-async def confirm(request: Asked, backup_id: str) -> Response[Any]:
-    """What comes back, what is lost since, and the word to type."""
+async def confirm(request: Asked, backup_id: str, wait: str | None = None) -> Response[Any]:
+    """What comes back, what is lost since, and the word to type; unless told, that waits for the figures."""
     here = house.of(request)
-    return await here.desk.ask(lambda: _confirm(here, request, here.desk.backup(backup_id)))
+    backup = await here.desk.ask(here.desk.backup, backup_id)
+    return await _confirm(here, request, backup, waits=wait != "no")
 
 
-def _confirm(here: House, request: Asked, backup: Backup, *, wrong: bool = False) -> Response[Any]:
-    present = here.desk.repository.standing_of(backup.source)
-    lost = {
-        name: (getattr(present.stats, name) or 0) - (getattr(backup.stats, name) or 0)
-        for name in ("cards", "notes", "decks", "revlog")
-    }
-    lost["media"] = present.media_files - backup.media_files
+async def _confirm(
+    here: House, request: Asked, backup: Backup, *, wrong: bool = False, waits: bool = False
+) -> Response[Any]:
+    present = await here.desk.ask(here.desk.repository.standing_of, backup.source)
+    found, fault = None, None
+    try:
+        found = await here.comparing.soon(present, backup)
+    except AnkibakError as error:
+        fault = error.message
+    going = found is None and fault is None
     settings = here.config.sources.get(backup.source)
-    return here.paper.page(
-        request,
-        "rollback",
-        422 if wrong else 200,
-        backup=backup,
-        present=present,
-        lost=lost,
-        kind=settings.kind if settings else None,
-        server=settings is not None and _is_of_server(here, backup.source, settings),
-        wrong=wrong,
-        wait=here.desk.cooling(backup.source, now()),
-        active=here.desk.pointers().get(backup.source) == backup.id,
-    )
+
+    def build() -> Response[Any]:
+        server = settings is not None and _is_of_server(here, backup.source, settings)
+        page = here.paper.page(
+            request,
+            "rollback",
+            422 if wrong else 200,
+            backup=backup,
+            present=present,
+            rows=list(outlook(present, backup, found, media=not server)) if found else [],
+            fault=fault,
+            going=going,
+            waits=going and waits,
+            kind=settings.kind if settings else None,
+            server=server,
+            wrong=wrong,
+            wait=here.desk.cooling(backup.source, now()),
+            active=here.desk.pointers().get(backup.source) == backup.id,
+        )
+        if going and waits:
+            page.headers["Refresh"] = "1"
+        return page
+
+    return await here.desk.ask(build)
 
 
 def _is_of_server(here: House, name: str, settings: Any) -> bool:
@@ -206,7 +222,7 @@ async def roll_back(request: Asked, backup_id: str) -> Response[Any]:
     here, who = house.of(request), house.asker(request)
     backup = await here.desk.ask(here.desk.backup, backup_id)
     if who.form.get("word", "").strip().lower() != backup.source:
-        return await here.desk.ask(lambda: _confirm(here, request, backup, wrong=True))
+        return await _confirm(here, request, backup, wrong=True)
     job = await here.desk.ask(actions.roll_back, here, backup, who)
     return go(request, f"/jobs/{job.id}")
 
