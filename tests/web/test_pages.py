@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.web.conftest import Served
+from tests.web.conftest import Served, csrf
 
 PAGE = {"Accept": "text/html"}
 
@@ -11,3 +11,21 @@ def test_an_error_page_leaves_the_letters_of_what_it_quotes(served: Served):
     with served.client() as client:
         shown = client.get("/backups/2020-01-01T00-00-00Z", headers=PAGE)
     assert shown.status_code == 404 and "There is no backup 2020-01-01T00-00-00Z." in shown.text
+
+
+def test_who_only_reads_finds_the_way_to_log_in_and_no_undo(serve):
+    served: Served = serve(settings="[security]\npublic_read = true\n")
+    backup = served.repository.backups()[1]
+    with served.repository.writing("test"):
+        told = {"source": "desktop", "to": backup.id, "safety": backup.id}
+        served.repository.record("rollback", before=backup.id, live=True, undo=False, **told)
+    path = f"/backups/{backup.id}/rollback?wait=no"
+    with served.client(None) as client:
+        for each in ("/", "/runs"):
+            assert f'href="/login?next={each.replace("/", "%2F")}"' in client.get(each, headers=PAGE).text
+        shown = client.get(path, headers=PAGE).text
+        assert "was rolled back a moment ago" in shown and "/undo" not in shown and "to undo it" in shown
+    with served.browser() as client:
+        assert "/login?" not in client.get("/", headers=PAGE).text
+        shown = client.get(path, headers=PAGE)
+        assert 'action="/undo"' in shown.text and csrf(shown)
