@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
 from litestar import Request, Response, get
@@ -107,6 +109,7 @@ async def compare(
             "compare",
             pair=found,
             offered=offered,
+            twins=_twins(offered),
             counts=_counts(result) if result else [],
             told=result is not None and result.items is not None,
             same=result is not None and result.equal,
@@ -117,6 +120,16 @@ async def compare(
         )
 
     return await here.desk.ask(build)
+
+
+def _twins(backups: list[Backup]) -> set[str]:
+    """Return the backups that a clock without seconds can't tell apart."""
+    counts = Counter(_minute(backup) for backup in backups)
+    return {backup.id for backup in backups if counts[_minute(backup)] > 1}
+
+
+def _minute(backup: Backup) -> tuple[str, datetime]:
+    return backup.source, backup.created_at.replace(second=0, microsecond=0)
 
 
 def _counts(found: Comparison) -> list[tuple[str, Counts, list[tuple[str, int]]]]:

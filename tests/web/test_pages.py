@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.web.conftest import Served, csrf
+from tests.web.lively import after
 
 PAGE = {"Accept": "text/html"}
 
@@ -29,3 +32,12 @@ def test_who_only_reads_finds_the_way_to_log_in_and_no_undo(serve):
         assert "/login?" not in client.get("/", headers=PAGE).text
         shown = client.get(path, headers=PAGE)
         assert 'action="/undo"' in shown.text and csrf(shown)
+
+
+def test_backups_of_one_minute_can_be_told_apart_in_the_list_to_compare(serve):
+    served: Served = serve()
+    three = [after(served.place, "UPDATE notes SET flds = flds || ' x' WHERE id % 2") for _ in range(3)]
+    with served.client() as client:
+        options = re.findall(r"<option[^>]*>(.*?)</option>", client.get("/compare", headers=PAGE).text)
+    assert len(set(options)) == len(options) / 2, "each stands in both lists"
+    assert any(backup.id in option for backup in three for option in options), "a minute ends in one place"
