@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.web.conftest import Served, csrf
 from tests.web.lively import after
 
@@ -41,3 +43,10 @@ def test_backups_of_one_minute_can_be_told_apart_in_the_list_to_compare(serve):
         options = re.findall(r"<option[^>]*>(.*?)</option>", client.get("/compare", headers=PAGE).text)
     assert len(set(options)) == len(options) / 2, "each stands in both lists"
     assert any(backup.id in option for backup in three for option in options), "a minute ends in one place"
+
+
+@pytest.mark.parametrize("path", ["/runs", "/backups/latest"])
+def test_the_heads_of_tables_are_heads(served: Served, path):
+    with served.client() as client:
+        heads = re.findall(r"<thead>.*?</thead>", client.get(path, headers=PAGE).text, re.DOTALL)
+    assert heads and not any("<td" in head for head in heads)
