@@ -201,6 +201,17 @@ class Desk:
 
         return self.remembered("rollbacks", make)
 
+    def alarmed(self) -> set[str]:
+        """Return the backups that raised an alarm, whatever became of it."""
+
+        def make() -> set[str]:
+            lines = events.mentioning(self.repository.history.log, b'"alarm"')
+            found = [line.event for line in lines if line.event and line.event["event"] == "alarm"]
+            # An account that was emptied has its alarm at the last backup before.
+            return {event["backup"] for event in found if event["alarm"].get("kind") != "empty"}
+
+        return self.remembered("alarmed", make)
+
     def alarming(self, source: str | None) -> list[Backup]:
         """Return the backups of a source with an open alarm, oldest first."""
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from anki_backup import figures
 from anki_backup.entries import Entry
-from anki_backup.model import Backup
+from anki_backup.model import Backup, Run
 from anki_backup.safety import Safety
 from anki_backup.web import charts, house
 from anki_backup.web.desk import Desk, now
@@ -124,6 +124,12 @@ def _tiles(history: list[Backup]) -> list[dict[str, Any]]:
     ]
 
 
+def word_of(run: Run, alarmed: set[str]) -> str:
+    """Return the word for what a run came to; `alarmed` are the backups that raised an alarm."""
+    is_emptied = run.outcome == "skipped" and run.reason not in (None, "unchanged")
+    return "warning" if is_emptied or run.backup in alarmed else OUTCOMES.get(run.outcome, "warning")
+
+
 def runs_strip(desk: Desk, source: str | None) -> tuple[Markup, Counter[str]]:
     """Return thirty days of runs as a picture, and how many came to what."""
     zone = desk.zone
@@ -133,10 +139,11 @@ def runs_strip(desk: Desk, source: str | None) -> tuple[Markup, Counter[str]]:
     since = now().replace(minute=0, second=0, microsecond=0) - timedelta(days=DAYS + 1)
     found: dict[tuple[int, int], str] = {}
     counts: Counter[str] = Counter()
+    alarmed = desk.alarmed()
     for run in desk.runs(source, since, DAYS * 24 * 4):
         at = run.started_at.astimezone(zone)
         column = (at.date() - days[0]).days
-        word = OUTCOMES.get(run.outcome, "warning")
+        word = word_of(run, alarmed)
         if 0 <= column < DAYS:
             counts[word] += run.count
             place = (column, at.hour)

@@ -16,7 +16,7 @@ from anki_backup.model import Run
 from anki_backup.values import REDACTED, Secret, duration
 from anki_backup.web import house
 from anki_backup.web.desk import now
-from anki_backup.web.home import runs_strip, with_changes
+from anki_backup.web.home import runs_strip, with_changes, word_of
 from anki_backup.web.house import House
 
 Asked = Request[Any, Any, Any]
@@ -106,10 +106,11 @@ async def runs(
         kept = [run for run in found if not outcome or run.outcome == outcome]
         shown = kept[(number - 1) * RUNS_PER_PAGE : number * RUNS_PER_PAGE]
         strip, counts = runs_strip(here.desk, chosen)
+        alarmed = here.desk.alarmed()
         return here.paper.page(
             request,
             "runs",
-            groups=list(_folded(shown)),
+            groups=[(run, count, word_of(run, alarmed)) for run, count in _folded(shown)],
             strip=strip,
             outcomes=counts,
             sources=known,

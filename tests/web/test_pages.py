@@ -45,6 +45,25 @@ def test_backups_of_one_minute_can_be_told_apart_in_the_list_to_compare(serve):
     assert any(backup.id in option for backup in three for option in options), "a minute ends in one place"
 
 
+def test_a_run_that_raised_an_alarm_is_a_warning_also_when_that_was_meant(serve):
+    served: Served = serve()
+    before = shown(served, "/runs").count("An alarm was raised")
+    backup = after(served.place, "DELETE FROM cards WHERE id % 5 < 3")
+    assert backup.alarm or served.repository.find(backup.id).alarm
+    for _ in range(2):
+        page = shown(served, "/runs")
+        assert page.count("An alarm was raised") == before + 1
+        assert re.search(rf'dot r-warning"></i><a href="/backups/{backup.id}"', page)
+        assert "alarm or interrupted <b>" in page and "alarm or interrupted <b>" in shown(served, "/")
+        with served.repository.writing("test"):
+            served.repository.record("acknowledge", backup=backup.id)
+
+
+def shown(served: Served, path: str) -> str:
+    with served.client() as client:
+        return client.get(path, headers=PAGE).text
+
+
 @pytest.mark.parametrize("path", ["/runs", "/backups/latest"])
 def test_the_heads_of_tables_are_heads(served: Served, path):
     with served.client() as client:
