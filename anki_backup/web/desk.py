@@ -201,6 +201,12 @@ class Desk:
 
         return self.remembered("rollbacks", make)
 
+    def began_at(self) -> datetime | None:
+        """Return when something was first recorded here, which imported backups may be older than."""
+        log = self.repository.history.log
+        first = next((line.event for line in events.read(log) if line.event), None)
+        return datetime.fromisoformat(first["at"]) if first else None
+
     def alarmed(self) -> set[str]:
         """Return the backups that raised an alarm, whatever became of it."""
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from litestar import Request, Response, get
 from markupsafe import Markup
 
 from anki_backup import figures
+from anki_backup.config import Config
 from anki_backup.entries import Entry
 from anki_backup.model import Backup, Run
 from anki_backup.safety import Safety
@@ -22,6 +24,8 @@ NEWEST = 8
 DAYS = 30
 POINTS = 48
 TOP_DECKS = 6
+# Verified each week by the units as shipped; a month leaves room for a laptop that was away.
+UNPROVED = timedelta(days=35)
 # A worse outcome in an hour hides a better one.
 RANK = ("unchanged", "saved", "warning", "missed", "failed")
 OUTCOMES = {"created": "saved", "skipped": "unchanged", "failed": "failed", "interrupted": "warning"}
@@ -34,11 +38,19 @@ async def show(request: Asked, source: str | None = None) -> Response[bytes]:
 
     def build() -> Response[bytes]:
         verdict = here.safety()
+        care = list(cautions(verdict, here.desk.began_at(), here.config, now())) if verdict.safe else []
         known = here.desk.sources()
         chosen = source if source in known else _main_source(here, known)
         values = here.desk.remembered(("home", chosen, _hour()), lambda: _values(here.desk, chosen))
         return here.paper.page(
-            request, "home", verdict=verdict, advice=advice(verdict), sources=known, source=chosen, **values
+            request,
+            "home",
+            verdict=verdict,
+            care=care,
+            advice=advice(verdict) or (care[0].advice if care else None),
+            sources=known,
+            source=chosen,
+            **values,
         )
 
     return await here.desk.ask(build)
@@ -54,6 +66,29 @@ def advice(verdict: Safety) -> dict[str, str] | None:
     if verdict.findings:
         return {"words": "See the backups", "path": "/backups"}
     return {"words": "See the runs", "path": "/runs"}
+
+
+class Caution(NamedTuple):
+    """What is not well though the cards are safe, and what to do."""
+
+    words: str
+    advice: dict[str, str]
+
+
+def cautions(verdict: Safety, began_at: datetime | None, config: Config, at: datetime) -> Iterator[Caution]:
+    """Yield what may become unsafe: a last run that failed, and that nothing was read again for long."""
+    enabled = {name for name, source in config.sources.items() if source.enabled}
+    for source in verdict.sources:
+        run = source.last_run
+        if run and run.outcome in ("failed", "interrupted") and source.source in enabled:
+            told = f"failed: {run.error.message}" if run.error else f"was {run.outcome}"
+            words = f"the last run of {source.source} {told}"
+            yield Caution(words, {"words": "See the runs", "path": f"/runs?outcome={run.outcome}"})
+    since = verdict.proved_at or began_at
+    if since and at - since > UNPROVED:
+        days = figures.count((at - since).days)
+        words = f"no backup was read again in full for {days} days"
+        yield Caution(words, {"words": "Verify the newest", "path": "/backups/latest"})
 
 
 def _main_source(here: House, known: list[str]) -> str | None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
 
+from anki_backup import config, safety
+from anki_backup.web.home import cautions
 from tests.web.conftest import Served, csrf
 from tests.web.lively import after
 
@@ -57,6 +61,40 @@ def test_a_run_that_raised_an_alarm_is_a_warning_also_when_that_was_meant(serve)
         assert "alarm or interrupted <b>" in page and "alarm or interrupted <b>" in shown(served, "/")
         with served.repository.writing("test"):
             served.repository.record("acknowledge", backup=backup.id)
+
+
+def test_home_turns_amber_when_the_last_run_failed_and_says_what_to_do(serve):
+    served: Served = serve()
+    with served.repository.writing("test"):
+        for backup in served.repository.backups():
+            if backup.alarm:
+                served.repository.record("acknowledge", backup=backup.id)
+    assert 'class="verdict safe"' in shown(served, "/")
+    error = {"code": "source", "message": "the <server> is away", "hint": None}
+    with served.repository.writing("test"):
+        now = datetime.now(UTC).replace(microsecond=0)
+        told = {"source": "desktop", "started_at": now, "outcome": "failed", "error": error}
+        served.repository.record("run", run=9_000_000, **told)
+    page = shown(served, "/")
+    assert 'class="verdict careful"' in page and "The cards are safe" in page
+    assert "But the last run of desktop failed: the &lt;server&gt; is away." in page
+    assert 'class="button care" href="/runs?outcome=failed"' in page
+
+
+def test_home_turns_amber_when_no_backup_was_read_again_for_long(served: Served):
+    settings = config.load(served.place / "config.toml", {})
+    at = datetime.now(UTC)
+    verdict = safety.status(served.repository, settings, at)
+    long_ago = at - timedelta(days=40)
+    for proved_at, began_at, warns in (
+        (None, at, False),
+        (None, long_ago, True),
+        (long_ago, at, True),
+        (at, long_ago, False),
+    ):
+        proved = structs.replace(verdict, proved_at=proved_at)
+        said = [each.words for each in cautions(proved, began_at, settings, at)]
+        assert said == ["no backup was read again in full for 40 days"] * warns
 
 
 def shown(served: Served, path: str) -> str:
