@@ -20,12 +20,13 @@ from anki_backup import cooldown, events, overview, pictures
 from anki_backup.config import Config
 from anki_backup.entries import Entry
 from anki_backup.errors import DamageError, NotFoundError
-from anki_backup.model import ID_PATTERN, Backup, BackupManifest, DeckStats, Run, file_name_text
+from anki_backup.model import ID_PATTERN, Backup, BackupManifest, DeckStats, Run, dump, file_name_text
 from anki_backup.pictures import Pictures
 from anki_backup.repository import Repository
 from anki_backup.view import View
 
 KEPT = 512
+EMPTIED = b'"kind":"empty"'
 T = TypeVar("T")
 State = tuple[tuple[int, int, int], ...]
 
@@ -205,7 +206,7 @@ class Desk:
         """Return when something was first recorded here, which imported backups may be older than."""
         log = self.repository.history.log
         first = next((line.event for line in events.read(log) if line.event), None)
-        return datetime.fromisoformat(first["at"]) if first else None
+        return _moment(first["at"]) if first else None
 
     def alarmed(self) -> set[str]:
         """Return the backups that raised an alarm, whatever became of it."""
@@ -214,7 +215,7 @@ class Desk:
             lines = events.mentioning(self.repository.history.log, b'"alarm"')
             found = [line.event for line in lines if line.event and line.event["event"] == "alarm"]
             # An account that was emptied has its alarm at the last backup before.
-            return {event["backup"] for event in found if event["alarm"].get("kind") != "empty"}
+            return {str(event.get("backup")) for event in found if EMPTIED not in dump(event.get("alarm"))}
 
         return self.remembered("alarmed", make)
 
@@ -246,6 +247,14 @@ class Desk:
             return 0
         left = cooldown.left_after(newest[-1], self.config.security.rollback_cooldown, now)
         return ceil(left / timedelta(seconds=1))
+
+
+def _moment(text: str) -> datetime | None:
+    """Return the moment that an event has written down, None where it is none."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _look(path: Path) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec import to_builtins
 from msgspec.structs import replace
 
-from anki_backup import config, metrics
+from anki_backup import config, events, metrics
 from anki_backup.repository import Repository
 from anki_backup.web.comparing import Comparing
 from anki_backup.web.desk import KEPT, Desk
@@ -65,6 +65,21 @@ def test_what_was_asked_for_is_not_remembered_without_bounds(served: Served):
     for limit in range(1, 700):
         assert desk.runs(None, None, limit)
     assert len(desk._known) <= KEPT
+
+
+def test_events_that_are_not_as_ours_are_stop_no_page(serve):
+    served: Served = serve()
+    log = served.repository.history.log
+    strange = [{"alarm": None}, {"alarm": [1], "backup": {}}, {"alarm": {"kind": 1}}]
+    with served.repository.writing("test"):
+        for fields in strange:
+            served.repository.record("alarm", **fields)
+    lines = log.read_bytes()
+    log.write_bytes(events.encode({"n": 1, "at": "one day", "event": "run_started"}) + lines)
+    desk = Desk(served.place / "repository", config.load(served.place / "config.toml", {}), None)
+    assert desk.began_at() is None and isinstance(desk.alarmed(), set)
+    with served.client() as client:
+        assert {client.get(path).status_code for path in ("/", "/runs")} == {200}
 
 
 def test_all_runs_are_counted_once_until_the_repository_changes(served: Served):
