@@ -143,6 +143,10 @@ class Desk:
         at = ids.index(backup.id) + 1
         return ids[at] if at < len(ids) else None
 
+    def standing_of(self, source: str) -> Backup:
+        """Return the backup that a source was last known to be."""
+        return self.remembered(("standing", source), lambda: self.repository.standing_of(source))
+
     def sampled(self, source: str, most: int) -> list[Entry]:
         """Return at most so many backups of a source, spread evenly over its time, the newest among them."""
         entries = self.entries(source)

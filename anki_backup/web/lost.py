@@ -109,7 +109,7 @@ def lost_decks(desk: Desk, source: str) -> list[LostDeck]:
     entries = desk.entries(source)
     if not entries:
         return []
-    now = _decks(desk, desk.repository.standing_of(source).id)
+    now = _decks(desk, desk.standing_of(source).id)
     # A deck that was imported again has another id, and the name that it had.
     named = {name.casefold(): cards for name, cards in now.values()}
     most: dict[int, int] = {}

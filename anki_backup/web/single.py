@@ -175,7 +175,7 @@ async def confirm(request: Asked, backup_id: str, wait: str | None = None) -> Re
 async def _confirm(
     here: House, request: Asked, backup: Backup, *, wrong: bool = False, waits: bool = False
 ) -> Response[Any]:
-    present = await here.desk.ask(here.desk.repository.standing_of, backup.source)
+    present = await here.desk.ask(here.desk.standing_of, backup.source)
     found, fault = None, None
     try:
         found = await here.comparing.soon(present, backup)
