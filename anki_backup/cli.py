@@ -69,7 +69,7 @@ def answer(argv: Sequence[str]) -> int:
         if isinstance(error, BrokenPipeError) and terminal.reader_is_gone():
             return 0
         failure = _in_our_words(error, typed)
-        expected = failure is error or isinstance(failure, UsageError)
+        expected = failure is error or isinstance(failure, UsageError | Terminated)
         if not expected and (context.verbose or not {"-v", "--verbose"}.isdisjoint(typed)):
             _tell_trace(error)
         _tell(failure, context, as_json="--json" in typed)
@@ -236,6 +236,8 @@ def _peek_color(typed: Sequence[str]) -> Color:
 def _in_our_words(error: BaseException, typed: Sequence[str]) -> AnkibakError:
     if isinstance(error, AnkibakError):
         return error
+    if stopped := _signal_behind(error):
+        return stopped
     if isinstance(error, typer.TyperException):
         return _usage(error, typed)
     if isinstance(error, OSError) and error.strerror:
@@ -256,6 +258,14 @@ def _in_our_words(error: BaseException, typed: Sequence[str]) -> AnkibakError:
     )
     bug.code = "bug"
     return bug
+
+
+def _signal_behind(error: BaseException) -> Terminated | None:
+    """Return the signal that an error came of: Anki's library takes one for an answer of its core."""
+    before: BaseException | None = error
+    while before is not None and not isinstance(before, Terminated):
+        before = before.__context__
+    return before
 
 
 def _usage(error: typer.TyperException, typed: Sequence[str]) -> UsageError:

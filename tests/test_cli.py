@@ -219,6 +219,13 @@ def test_a_bug_is_one_line_and_a_trace_only_when_asked(failing, error):
     assert json.loads(failing(error, "--json")[2])["error"]["code"] == "bug"
 
 
+def test_a_signal_that_a_library_swallowed_is_a_signal_still(failing):
+    error = TypeError("string argument without an encoding")
+    error.__context__ = errors.Terminated("stopped by SIGTERM")
+    for args in ((), ("--verbose",)):
+        assert failing(error, *args) == (143, "", "ankibak: stopped by SIGTERM\n")
+
+
 def test_no_memory_is_told_as_such(failing):
     assert failing(MemoryError())[0::2] == (
         1,
