@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from anki_backup import events
+from anki_backup import events, standing
 from anki_backup.model import Alarm, Backup, DeckStats, now
 from anki_backup.repository import Repository
 from anki_backup.settings import Alarms
@@ -163,7 +163,6 @@ def _rolled_back_to(repository: Repository, source: str) -> str | None:
             continue
         if event["event"] == "run" and event.get("backup"):
             return None
-        if event["event"] == "rollback" and event.get("outcome") == "done" and event.get("live"):
-            there = (repository.history.folder(event["to"]) / "metadata.json").exists()
-            return event["to"] if there else None
+        if standing.went_back(event):
+            return event["to"] if repository.history.has(event["to"]) else None
     return None

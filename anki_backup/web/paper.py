@@ -81,6 +81,7 @@ class Paper:
             "count": figures.count,
             "duration": figures.duration,
             "plain": plain,
+            "capital": lambda text: text[:1].upper() + text[1:],
             "signed": signed,
             "search_of_deck": search_of_deck,
             "local": lambda at: figures.local(at, zone),
