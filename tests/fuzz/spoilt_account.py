@@ -5,6 +5,7 @@ What is judged, round after round, with one account and one server:
 - The driver ends well, or in an error of ours, soon; the account got nothing from it, but
   for the settings of the collection where the server said that it is older than the
   mirror: then the library takes these for newer, and tells them. No card, no note, no file.
+  What the server had said of them before it gets back, so this account is done with.
 - Without a fault, the next sync works, and then the mirror is what the server has.
 - What is no message of the protocol is never believed. What is one, but another than
   the server's, is what the server said: no client can tell a server that lies about
@@ -105,6 +106,7 @@ class Account:
         self.stranger.write_text("left alone")
         self.beside = self.stranger.stat()
         self.changes = self.rounds = self.lies = 0
+        self.was_told = False
         self.known: dict[str, list[Answer]] = {}
         self.told: list[Told] = []
         self.script: list[Step] = []
@@ -226,6 +228,7 @@ class Account:
             }
             is_settings = request.path == "/sync/applyChanges" and kinds == {"conf", "crt"}
             assert is_settings and lied_about_time, f"sent {request.path}, {str(request.said)[:300]}"
+            self.was_told = True
         self.proxy.seen.clear()
 
     def sync(self) -> None:

@@ -32,7 +32,7 @@ class Campaign:
     def round(self, script: str) -> set[object]:
         """Play one round with the account of now; after a finding there is another one."""
         self.runs += 1
-        if self.account and self.account.rounds >= LIFE:
+        if self.account and (self.account.rounds >= LIFE or self.account.was_told):
             self.close()
         if self.account is None:
             self.number += 1
