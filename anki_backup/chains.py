@@ -13,15 +13,15 @@ import hashlib
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from anki_backup import deltas
-from anki_backup.durable import publish, pwrite_fully, write_fully
-from anki_backup.errors import DamageError, StorageError
+from anki_backup.errors import DamageError
 from anki_backup.header import DELTA, HEADER_BYTES, Info
 from anki_backup.objects import ObjectStore
+from anki_backup.paged import PagedFile
 from anki_backup.payloads import BLOCK
 
 SKIP = 64
@@ -100,6 +100,27 @@ def put_delta(
         crc = zlib.crc32(part, crc)
     length = sum(map(len, payload))
     store.put_payload(Info(name, DELTA, size, HEADER_BYTES, length, crc, position, base), payload)
+
+
+class Content(Protocol):
+    """What deltas are applied to where it lies: bytes from 0 to `size`, and places in them."""
+
+    size: int
+
+    def read_at(self, at: int, count: int, /) -> bytes:
+        """Return the bytes at a place."""
+
+    def gather(self, runs: list[deltas.Run], /) -> bytes:
+        """Return the bytes of these runs (place, count), one after the other."""
+
+    def scatter(self, runs: list[deltas.Run], data: bytes, /) -> None:
+        """Put bytes at the places of these runs, one after the other."""
+
+    def resize(self, size: int, /) -> None:
+        """Set where it ends."""
+
+    def replaced(self, size: int, /) -> AbstractContextManager[Callable[[bytes], object]]:
+        """Give what appends to a new content, which takes the place of the old one at the end."""
 
 
 class Delta:
@@ -200,37 +221,36 @@ def materialise(store: ObjectStore, name: str, path: Path) -> None:
 
 def _materialise(store: ObjectStore, name: str, path: Path) -> None:
     chain = ancestry(store, name)
-    with _writing(path) as fd:
+    with closing(PagedFile(path)) as content:
         for block in store.blocks(chain.pop().name):
-            write_fully(fd, block)
-    for info in reversed(chain):
-        step(store, info.name, path)
+            content.append(block)
+        for info in reversed(chain):
+            step(store, info.name, content)
+        content.flush()
     if digest_of(path) != name:
         raise DamageError(f"object {name} is damaged: its bytes have another SHA-256")
 
 
-def step(store: ObjectStore, name: str, path: Path) -> None:
-    """Turn the base of a delta, at `path`, into what the delta stands for."""
-    with closing(Delta(store, name)) as delta, _Writing(path, os.O_RDWR) as fd:
-        size = os.fstat(fd).st_size
-        table, frames = delta.table, delta.frames()
-        if deltas.in_place(table, size):
-            deltas.patch(
-                table,
-                frames,
-                size,
-                delta.info.size,
-                file_reader(fd),
-                lambda at, data: pwrite_fully(fd, data, at),
-            )
-            os.ftruncate(fd, delta.info.size)
-            return
-        moved = path.with_name(path.name + ".part")
-        with _writing(moved) as out:
-            deltas.apply(
-                table, frames, size, delta.info.size, file_reader(fd), lambda data: write_fully(out, data)
-            )
-    publish(moved, path)
+def step(store: ObjectStore, name: str, content: Content) -> list[deltas.Run] | None:
+    """Turn the base of a delta into what the delta stands for; return where something was written.
+
+    None where all may have moved: that is put together aside.
+    """
+    with closing(Delta(store, name)) as delta:
+        table, frames, size = delta.table, delta.frames(), delta.info.size
+        if not deltas.in_place(table, content.size):
+            with content.replaced(size) as append:
+                deltas.apply(table, frames, content.size, size, content.read_at, append)
+            return None
+        written: list[deltas.Run] = []
+
+        def scatter(runs: list[deltas.Run], data: bytes) -> None:
+            content.scatter(runs, data)
+            written.extend(runs)
+
+        deltas.patch(table, frames, content.size, size, content.gather, scatter)
+        content.resize(size)
+        return written
 
 
 def digest_of(path: Path) -> str:
@@ -250,29 +270,6 @@ def paired_blocks(old: int, new: int, size: int) -> Iterable[tuple[bytes, bytes]
     for at in range(0, size, BLOCK):
         count = min(BLOCK, size - at)
         yield os.pread(old, count, at), os.pread(new, count, at)
-
-
-class _Writing:
-    """An open file whose refusals become StorageError."""
-
-    def __init__(self, path: Path, flags: int) -> None:
-        self._path, self._flags = path, flags
-
-    def __enter__(self) -> int:
-        try:
-            self._fd = os.open(self._path, self._flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StorageError(f"can't write {self._path}: {error.strerror}") from error
-        return self._fd
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        os.close(self._fd)
-        if isinstance(error, OSError):
-            raise StorageError(f"can't write {self._path}: {error.strerror}") from error
-
-
-def _writing(path: Path) -> _Writing:
-    return _Writing(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
 
 
 def file_reader(fd: int) -> deltas.ReadAt:

@@ -31,7 +31,10 @@ WINDOW_LOG_LIMIT = 27
 TABLE_LIMIT = 4 << 20
 FRAME_LIMIT = 64 << 20
 
+Run = tuple[int, int]
 ReadAt = Callable[[int, int], bytes]
+Gather = Callable[[list[Run]], bytes]
+Scatter = Callable[[list[Run], bytes], object]
 
 
 class Op(NamedTuple):
@@ -185,9 +188,14 @@ def _steps(table: Table, base_size: int, size: int) -> tuple[list[_Step], tuple[
         steps.append(_Step(base, copy, base + copy, drop, insert))
         base += copy + drop
         made += copy + insert
+    _fit(base, made, base_size, size)
+    return steps, (base, base_size - base)
+
+
+def _fit(base: int, made: int, base_size: int, size: int) -> None:
+    """Refuse ops that take and make other sizes than there are."""
     if base > base_size or made + base_size - base != size:
         raise DamageError("the table of a delta doesn't fit its base")
-    return steps, (base, base_size - base)
 
 
 def _filled(
@@ -255,25 +263,32 @@ def in_place(table: Table, base_size: int | None = None) -> bool:
 
 
 def patch(
-    table: Table,
-    frames: Iterable[bytes],
-    base_size: int,
-    size: int,
-    read_at: ReadAt,
-    write_at: Callable[[int, bytes], object],
+    table: Table, frames: Iterable[bytes], base_size: int, size: int, gather: Gather, scatter: Scatter
 ) -> None:
     """Turn the base into the new content where it lies; only for tables that are `in_place`.
 
-    The caller cuts the file to `size` afterwards.
+    The caller cuts the content to `size` afterwards. A frame at a time: of small steps there
+    are thousands.
     """
-    steps, (_, rest) = _steps(table, base_size, size)
-    if not in_place(table) or (rest and any(op.drop != op.insert for op in table.ops)):
+    if not in_place(table, base_size):
         raise DamageError("a delta moves units and can't be applied in place")
-    place = 0
-    for group, data in _filled(table, steps, base_size, frames, read_at):
-        at = 0
-        for step in group:
-            place += step.copy
-            write_at(place, data[at : at + step.insert])
-            place += step.insert
-            at += step.insert
+    unit, first, old, new = table.unit, 0, 0, 0
+    base, made = (sum(op.copy + op[part] for op in table.ops) * unit for part in (1, 2))
+    _fit(base, made, base_size, size)
+    for frame, packed in zip(table.frames, frames, strict=True):
+        dropped: list[Run] = []
+        inserted: list[Run] = []
+        for copy, drop, insert in table.ops[first : first + frame.ops]:
+            old += copy
+            new += copy
+            if drop:
+                dropped.append((old * unit, drop * unit))
+            if insert:
+                inserted.append((new * unit, insert * unit))
+            old += drop
+            new += insert
+        first += frame.ops
+        lengths = [sum(count for _, count in runs) for runs in (dropped, inserted)]
+        if max(lengths) > FRAME_LIMIT:
+            raise DamageError("a frame of a delta is larger than any of ours")
+        scatter(inserted, decompress(packed, gather(dropped), lengths[1]))

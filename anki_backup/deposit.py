@@ -82,18 +82,21 @@ def _put_delta(
     chains.put_delta(store, change.sha256, change.size, base.name, position, *encoded)
     end = 0
 
-    def compare_at(at: int, data: bytes) -> None:
-        if data != read_new(at, len(data)):
+    def gather(runs: list[deltas.Run]) -> bytes:
+        return b"".join([read_old(at, count) for at, count in runs])
+
+    def compare_runs(runs: list[deltas.Run], data: bytes) -> None:
+        if data != b"".join([read_new(at, count) for at, count in runs]):
             raise DamageError(f"object {change.sha256} did not unpack to what was packed")
 
     def compare_next(data: bytes) -> None:
         nonlocal end
-        compare_at(end, data)
+        compare_runs([(end, len(data))], data)
         end += len(data)
 
     with closing(chains.Delta(store, change.sha256)) as delta:
-        if deltas.in_place(delta.table):
-            deltas.patch(delta.table, delta.frames(), base.size, change.size, read_old, compare_at)
+        if deltas.in_place(delta.table, base.size):
+            deltas.patch(delta.table, delta.frames(), base.size, change.size, gather, compare_runs)
         else:
             deltas.apply(delta.table, delta.frames(), base.size, change.size, read_old, compare_next)
     return True

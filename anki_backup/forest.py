@@ -7,15 +7,16 @@ named is remembered, so that nobody takes it for unused.
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
-from anki_backup import chains, durable
+from anki_backup import chains
 from anki_backup.errors import DamageError
 from anki_backup.header import Info
 from anki_backup.objects import ObjectStore
+from anki_backup.paged import PagedFile
 
 
 class Forest:
@@ -110,29 +111,27 @@ class Forest:
                 needed.add(name)
         for root in self.roots():
             if root in needed:
-                path = folder / "tour"
-                with durable.storing(path), open(path, "wb", buffering=0) as file:
+                with closing(PagedFile(folder / "tour")) as content:
                     for block in self.store.blocks(root):
-                        durable.write_fully(file.fileno(), block)
-                yield from self._follow(root, path, needed, wanted)
-                path.unlink(missing_ok=True)
+                        content.append(block)
+                    yield from self._follow(root, content, needed, wanted)
+                content.path.unlink(missing_ok=True)
 
     def _follow(
-        self, name: str, path: Path, needed: set[str], wanted: set[str], depth: int = 0
+        self, name: str, content: PagedFile, needed: set[str], wanted: set[str], depth: int = 0
     ) -> Iterator[tuple[str, Path]]:
         while True:
             # Before the caller sees the stop: it may go and express it anew.
             names = [child for child in self.below(name) if child in needed]
             if name in wanted:
-                yield name, path
+                content.flush()
+                yield name, content.path
             if not names:
                 return
             for branch in names[:-1]:
-                copy = path.with_name(f"branch-{depth}")
-                with durable.storing(copy):
-                    shutil.copyfile(path, copy)
-                chains.step(self.store, branch, copy)
-                yield from self._follow(branch, copy, needed, wanted, depth + 1)
-                copy.unlink(missing_ok=True)
+                with closing(content.copied(content.path.with_name(f"branch-{depth}"))) as copy:
+                    chains.step(self.store, branch, copy)
+                    yield from self._follow(branch, copy, needed, wanted, depth + 1)
+                copy.path.unlink(missing_ok=True)
             name = names[-1]
-            chains.step(self.store, name, path)
+            chains.step(self.store, name, content)

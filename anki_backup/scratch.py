@@ -9,14 +9,15 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from typing import IO, cast
 
 from anki_backup.durable import pwrite_fully
 from anki_backup.errors import StorageError
 
 BLOCK = 4096
+TOGETHER = 1 << 20
 MEMORY_LIMIT = 256 << 20
 
 Run = tuple[int, int]
@@ -82,6 +83,23 @@ class Scratch:
         """Set where the content ends."""
         self._remember(size, self.size)
         self.size = size
+
+    @contextmanager
+    def replaced(self, size: int) -> Iterator[Callable[[bytes], object]]:
+        """Give what appends to a new content, put together aside; it takes the place of the old one."""
+        made = 0
+        with closing(Scratch(size)) as aside:
+
+            def append(data: bytes) -> None:
+                nonlocal made
+                aside.write_at(made, data)
+                made += len(data)
+
+            yield append
+            aside.resize(size)
+            for at in range(0, size, TOGETHER):
+                self.write_at(at, aside.read_at(at, TOGETHER))
+        self.resize(size)
 
     @property
     def remembers(self) -> bool:

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from anki_backup import deltas
-from anki_backup.chains import STEPS_LIMIT, Delta
+from anki_backup import chains
+from anki_backup.chains import STEPS_LIMIT
 from anki_backup.durable import write_fully
 from anki_backup.errors import DamageError, StorageError
 from anki_backup.header import Info
@@ -137,8 +137,7 @@ class Walk:
         """Make the next version out of its base where it lies."""
         if not self._store.payload_is_sound(name):
             raise DamageError(f"object {name} is damaged: its bytes have another CRC-32")
-        with closing(Delta(self._store, name)) as delta:
-            changed = _apply(delta, content)
+        changed = chains.step(self._store, name, content)
         yield Version(name, base, content, changed, self._branches(name))
 
 
@@ -174,60 +173,3 @@ def write_out(version: Version, path: Path) -> None:
             compare(version, partial(write_fully, file.fileno()))
     except OSError as error:
         raise StorageError(f"can't write {path}: {error.strerror}") from error
-
-
-def _apply(delta: Delta, content: Scratch) -> list[Run] | None:
-    """Turn the base of a delta into what it stands for; return where something was written."""
-    size = delta.info.size
-    if _stays(delta, content.size):
-        changed = list(_patch(delta, content))
-        content.resize(size)
-        return changed
-    # Pages moved: the new content is put together aside, then takes the place of the old.
-    with closing(Scratch(size)) as aside:
-        made = 0
-
-        def append(data: bytes) -> None:
-            nonlocal made
-            aside.write_at(made, data)
-            made += len(data)
-
-        deltas.apply(delta.table, delta.frames(), content.size, size, content.read_at, append)
-        aside.resize(size)
-        for at in range(0, size, BLOCK):
-            content.write_at(at, aside.read_at(at, BLOCK))
-        content.resize(size)
-    return None
-
-
-def _stays(delta: Delta, size: int) -> bool:
-    """Say whether a delta leaves every unit that it keeps of a base of that size where it is."""
-    base, made = (sum(op.copy + op[part] for op in delta.table.ops) for part in (1, 2))
-    return deltas.in_place(delta.table) and (base == made or base * delta.table.unit == size)
-
-
-def _patch(delta: Delta, content: Scratch) -> Iterator[Run]:
-    """Do what `deltas.patch` does, a frame at a time: of small steps there are thousands."""
-    table, size = delta.table, delta.info.size
-    unit, first, old, new = table.unit, 0, 0, 0
-    base, made = (sum(op.copy + op[part] for op in table.ops) * unit for part in (1, 2))
-    if base > content.size or made + content.size - base != size:
-        raise DamageError(f"object {delta.info.name} is damaged: its table doesn't fit its base")
-    for frame, packed in zip(table.frames, delta.frames(), strict=True):
-        dropped: list[Run] = []
-        inserted: list[Run] = []
-        for copy, drop, insert in table.ops[first : first + frame.ops]:
-            old += copy
-            new += copy
-            if drop:
-                dropped.append((old * unit, drop * unit))
-            if insert:
-                inserted.append((new * unit, insert * unit))
-            old += drop
-            new += insert
-        first += frame.ops
-        lengths = [sum(count for _, count in runs) for runs in (dropped, inserted)]
-        if max(lengths) > deltas.FRAME_LIMIT:
-            raise DamageError(f"object {delta.info.name} is damaged: a frame is larger than any of ours")
-        content.scatter(inserted, deltas.decompress(packed, content.gather(dropped), lengths[1]))
-        yield from inserted

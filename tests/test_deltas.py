@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from anki_backup import deltas, pages
 from anki_backup.deltas import Frame, Op, Table
 from anki_backup.errors import DamageError
+from tests.patching import patched
 
 PAGE_SIZES = [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]
 NO_LIMIT = 1 << 40
@@ -64,16 +65,6 @@ def applied(table: Table, frames: list[bytes], base: bytes, size: int) -> bytes:
     deltas.apply(table, frames, len(base), size, reader(base), made.extend)
     assert len(made) == size
     return bytes(made)
-
-
-def patched(table: Table, frames: list[bytes], base: bytes, size: int) -> bytes:
-    file = bytearray(base)
-
-    def write_at(at: int, data: bytes) -> None:
-        file[at : at + len(data)] = data
-
-    deltas.patch(table, frames, len(base), size, lambda at, count: bytes(file[at : at + count]), write_at)
-    return bytes(file[:size])
 
 
 def harmless(table: bytes, frames: list[bytes], base: bytes, size: int) -> bytes | None:

@@ -27,6 +27,7 @@ from anki_backup.entries import CatalogError, Entry
 from anki_backup.history import backup_of
 from anki_backup.replay import Replay
 from tests.fuzz import Target, http, seeds, sync
+from tests.patching import patched
 
 ENTRIES = [
     Entry(n, 1767265200 + n * 86400, seeds.DAY.format(n), "home" if n % 2 else "away") for n in range(1, 8)
@@ -111,16 +112,8 @@ def delta(data: bytes) -> None:
 
     deltas.apply(table, frames, len(base), size, lambda at, count: base[at : at + count], write)
     assert len(made) == size
-    if deltas.in_place(table):
-        place = bytearray(base)
-
-        def write_at(at: int, block: bytes) -> None:
-            place[at : at + len(block)] = block
-
-        deltas.patch(
-            table, frames, len(base), size, lambda at, count: bytes(place[at : at + count]), write_at
-        )
-        assert place[:size] == made
+    if deltas.in_place(table, len(base)):
+        assert patched(table, frames, base, size) == made
 
 
 def media_list(data: bytes) -> None:
