@@ -32,6 +32,8 @@ TABLE_LIMIT = 4 << 20
 FRAME_LIMIT = 64 << 20
 
 Run = tuple[int, int]
+Data = bytes | bytearray
+Prefix = zstandard.ZstdCompressionDict
 ReadAt = Callable[[int, int], bytes]
 Gather = Callable[[list[Run]], bytes]
 Scatter = Callable[[list[Run], bytes], object]
@@ -61,18 +63,22 @@ class Table(NamedTuple):
     frames: tuple[Frame, ...]
 
 
-def compress(new: bytes, prefix: bytes, level: int = LEVEL) -> bytes:
-    """Compress `new` as one zstd frame that may refer to every byte of `prefix`."""
-    window = max(10, min(WINDOW_LOG_LIMIT, (len(new) + len(prefix)).bit_length()))
+def prefix(data: Data) -> Prefix | None:
+    """Return a copy of what a frame may refer to; the caller can let go of its own."""
+    return zstandard.ZstdCompressionDict(data, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if data else None
+
+
+def compress(new: Data, before: Prefix | None = None, level: int = LEVEL) -> bytes:
+    """Compress `new` as one zstd frame that may refer to every byte of a prefix."""
+    known = len(before) if before else 0
+    window = max(10, min(WINDOW_LOG_LIMIT, (len(new) + known).bit_length()))
     parameters = zstandard.ZstdCompressionParameters.from_level(
-        level, source_size=len(new), dict_size=len(prefix), window_log=window
+        level, source_size=len(new), dict_size=known, window_log=window
     )
-    return zstandard.ZstdCompressor(compression_params=parameters, dict_data=_dictionary(prefix)).compress(
-        new
-    )
+    return zstandard.ZstdCompressor(compression_params=parameters, dict_data=before).compress(new)
 
 
-def decompress(frame: bytes, prefix: bytes, size: int) -> bytes:
+def decompress(frame: bytes, before: Prefix | None, size: int) -> bytes:
     """Return the `size` bytes of a frame; DamageError for anything else.
 
     The stated size is compared before a byte is unpacked: zstandard's own limit
@@ -81,21 +87,13 @@ def decompress(frame: bytes, prefix: bytes, size: int) -> bytes:
     try:
         if zstandard.frame_content_size(frame) != size:
             raise DamageError("a frame of a delta has another size than its table says")
-        decompressor = zstandard.ZstdDecompressor(
-            dict_data=_dictionary(prefix), max_window_size=1 << WINDOW_LOG_LIMIT
-        )
+        decompressor = zstandard.ZstdDecompressor(dict_data=before, max_window_size=1 << WINDOW_LOG_LIMIT)
         data = decompressor.decompress(frame, max_output_size=size)
     except zstandard.ZstdError as error:
         raise DamageError(f"a frame of a delta can't be unpacked: {error}") from error
     if len(data) != size:
         raise DamageError("a frame of a delta is cut off")
     return data
-
-
-def _dictionary(prefix: bytes) -> zstandard.ZstdCompressionDict | None:
-    if not prefix:
-        return None
-    return zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
 
 
 def pack(table: Table) -> bytes:
@@ -217,8 +215,8 @@ def _filled(
             raise DamageError("a frame of a delta refers beyond its base")
         if max(size, sum(count for _, count in runs)) > FRAME_LIMIT:
             raise DamageError("a frame of a delta is larger than any of ours")
-        prefix = b"".join([read_at(start, count) for start, count in runs if count])
-        yield group, decompress(data, prefix, size)
+        before = b"".join([read_at(start, count) for start, count in runs if count])
+        yield group, decompress(data, prefix(before), size)
 
 
 def apply(
@@ -291,4 +289,4 @@ def patch(
         lengths = [sum(count for _, count in runs) for runs in (dropped, inserted)]
         if max(lengths) > FRAME_LIMIT:
             raise DamageError("a frame of a delta is larger than any of ours")
-        scatter(inserted, decompress(packed, gather(dropped), lengths[1]))
+        scatter(inserted, decompress(packed, prefix(gather(dropped)), lengths[1]))

@@ -59,7 +59,7 @@ def list_delta(old: bytes, new: bytes) -> tuple[bytes, list[bytes]]:
         inserted.append(after)
         dropped.append(before)
         copy = 0
-    frame = deltas.compress(b"".join(inserted), b"".join(dropped), level=3)
+    frame = deltas.compress(b"".join(inserted), deltas.prefix(b"".join(dropped)), level=3)
     table = deltas.Table(1, tuple(ops), (deltas.Frame(len(ops), len(frame), ()),))
     return deltas.pack(table), [frame]
 

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 
-from anki_backup.deltas import Frame, Op, ReadAt, Table, compress, pack
+from anki_backup.deltas import Frame, Op, ReadAt, Table, compress, pack, prefix
 
 STRETCH_BYTES = 4 << 20
 SOURCES_BYTES = 8 << 20
@@ -44,7 +44,7 @@ def encode(
         new = read_new(at, min(STRETCH_BYTES, new_size - at))
         found, last = _sources(index, new, at, page, last)
         old = b"".join([read_old(number * page, page) for number in sorted(found)])
-        data.append(compress(new, old, LEVEL))
+        data.append(compress(new, prefix(old), LEVEL))
         ops.append(Op(0, 0, len(new) // page))
         frames.append(Frame(1, len(data[-1]), tuple(_runs(sorted(found)))))
         stored += len(data[-1])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from anki_backup.deltas import Frame, Op, Table, compress, pack
+from anki_backup.deltas import Frame, Op, Table, compress, pack, prefix
 
 PAGE = 4096
 FRAME_BYTES = 16 << 20
@@ -58,7 +58,9 @@ def encode(
     stored = 0
     for run_ops, old, new in _frames(changes, frame_bytes):
         ops.extend(run_ops)
-        data.append(compress(new, old))
+        before = prefix(old)
+        old.clear()  # it may be as large as anything that compressing takes
+        data.append(compress(new, before))
         frames.append(Frame(len(run_ops), len(data[-1]), ()))
         stored += len(data[-1])
         if stored > limit:
@@ -66,19 +68,17 @@ def encode(
     tail = _tail(ops, old_size // unit, new_size // unit)
     if tail:
         ops.append(tail)
-        data.append(compress(b"", b""))
+        data.append(compress(b""))
         frames.append(Frame(1, len(data[-1]), ()))
         stored += len(data[-1])
     table = pack(Table(unit, tuple(ops), tuple(frames)))
     return (table, data) if stored + len(table) <= limit else None
 
 
-def _frames(changes: Iterable[Change], frame_bytes: int) -> Iterator[tuple[list[Op], bytes, bytes]]:
+def _frames(changes: Iterable[Change], frame_bytes: int) -> Iterator[tuple[list[Op], bytearray, bytearray]]:
     """Gather changed units into runs and runs into frames: (ops, old bytes, new bytes)."""
     ops: list[Op] = []
-    old: list[bytes] = []
-    new: list[bytes] = []
-    end, size = 0, 0
+    old, new, end = bytearray(), bytearray(), 0
     for number, before, after in changes:
         drop = 1 if before else 0
         if ops and number == end:
@@ -86,18 +86,14 @@ def _frames(changes: Iterable[Change], frame_bytes: int) -> Iterator[tuple[list[
             ops[-1] = Op(copy, dropped + drop, inserted + 1)
         else:
             ops.append(Op(number - end, drop, 1))
-        old.append(before)
-        new.append(after)
-        end, size = number + 1, size + len(after)
-        if size >= frame_bytes:
-            filled = ops, b"".join(old), b"".join(new)
-            # Let go of the pages before the frame is compressed: it takes memory of its own.
-            ops, old, new, size = [], [], [], 0
-            yield filled
+        old += before
+        new += after
+        end = number + 1
+        if len(new) >= frame_bytes:
+            yield ops, old, new
+            ops, old, new = [], bytearray(), bytearray()
     if ops:
-        filled = ops, b"".join(old), b"".join(new)
-        old, new = [], []
-        yield filled
+        yield ops, old, new
 
 
 def _tail(ops: list[Op], old_units: int, new_units: int) -> Op | None:

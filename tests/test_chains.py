@@ -151,7 +151,7 @@ def test_a_longer_file_in_the_way_is_replaced(long_chain, tmp_path):
 
 def test_what_moves_is_applied_through_a_second_file(store, tmp_path):
     old, new = b"0123456789" * 50, b"x" + b"0123456789" * 50 + b"y"
-    frame = deltas.compress(b"xy", b"")
+    frame = deltas.compress(b"xy")
     table = deltas.Table(
         1, (deltas.Op(0, 0, 1), deltas.Op(len(old), 0, 1)), (deltas.Frame(2, len(frame), ()),)
     )

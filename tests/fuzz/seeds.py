@@ -69,7 +69,7 @@ def delta() -> tuple[bytes, ...]:
             at += copy + drop
             size += (insert - drop) * 4
         named = base[sources[0][0] * 4 :][: sources[0][1] * 4] if sources else dropped
-        frame = deltas.compress(inserted, named)
+        frame = deltas.compress(inserted, deltas.prefix(named))
         frames = (deltas.Frame(len(ops), len(frame), sources),)
         table = deltas.pack(deltas.Table(4, tuple(deltas.Op(*op) for op in ops), frames))
         return struct.pack("<HHI", len(base), len(table), size) + base + table + frame

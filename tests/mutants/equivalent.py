@@ -137,24 +137,6 @@ EQUIVALENT = [
         "the table comes on top: it would not fit either",
     ),
     Equivalent(
-        "pages.encode",
-        'data.append(compress(b"", b""))',
-        'data.append(compress(b"", b"XXXX"))',
-        "nothing is as nothing beside any base",
-    ),
-    Equivalent(
-        "pages._frames",
-        "end, size = 0, 0",
-        "end, size = 0, 1",
-        "a frame may be a byte shorter than it need be",
-    ),
-    Equivalent(
-        "pages._frames",
-        "ops, old, new, size = [], [], [], 0",
-        "ops, old, new, size = [], [], [], 1",
-        "a frame may be a byte shorter than it need be",
-    ),
-    Equivalent(
         "repository.Repository.create",
         'with locks.lock(root / "state" / "lock", "init", 5):',
         'with locks.lock(root / "state" / "lock", "init", 6):',
