@@ -228,7 +228,7 @@ class Catalog:
 
     def put_run(self, number: int, source: str, started_at: str, run: Run | None) -> None:
         """Add or replace a run; None while it has not ended."""
-        document = dump(run) if run else None
+        document = dump(run.document()) if run else None
         with self._failing():
             _execute(self._database, PUT_RUN, (number, source, document, started_at))
 

@@ -10,7 +10,7 @@ counts up by one. Known events:
     proof        backup                       rollback source, from, to, safety, pushed, outcome
     pruned       backups: what retention let go, freed_bytes
     verified     findings: how much damage `verify` found
-    folded       source, day, count: unchanged runs of that day, kept as one line
+    folded       source, day, count: unchanged runs of that day without a warning, kept as one line
 
 Only folding rewrites the file, whole or not at all. A line that a crash tore is
 passed over; `verify` reports any other line that is not as it was written.
@@ -245,7 +245,8 @@ def _unchanged_before(event: dict[str, Any], moment: datetime) -> bool:
     """Say whether an event is the end of an unchanged run before that moment, as we write it."""
     ours = isinstance(event.get("run"), int) and isinstance(event.get("source"), str)
     try:
-        return ours and event.get("reason") == "unchanged" and _at(event) < moment
+        quiet = event.get("reason") == "unchanged" and not event.get("warning")
+        return ours and quiet and _at(event) < moment
     except (ValueError, TypeError):  # no time, or one without a zone
         return False
 

@@ -15,7 +15,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from msgspec import Meta, Struct, ValidationError, convert, to_builtins
+from msgspec import Meta, Struct, ValidationError, convert, structs, to_builtins
 
 from anki_backup.errors import DamageError
 
@@ -164,7 +164,7 @@ class RunError(Struct, frozen=True, kw_only=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """One attempt at one source."""
+    """One attempt at one source; `warning` says what could not be saved, if it was not all."""
 
     source: str
     started_at: datetime
@@ -175,6 +175,12 @@ class Run(Struct, frozen=True, kw_only=True):
     stored_bytes: int = 0
     duration_ms: int = 0
     count: int = 1
+    warning: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return it as event log and catalog keep it: a run without a warning as before there were any."""
+        fields = structs.asdict(self)
+        return fields if self.warning else {name: fields[name] for name in fields if name != "warning"}
 
 
 class MediaFile(Struct, frozen=True):

@@ -17,6 +17,7 @@ from anki_backup.repository import Repository
 from anki_backup.sources import Source
 
 INDEX_EVERY = 100
+WARNING = 500
 REFUSED = (StorageError, DamageError)
 
 
@@ -83,7 +84,8 @@ def back_up_held(repository: Repository, source: Source, options: Options) -> Re
     current = backup.id if backup else attempt.mark.backup if attempt.mark else None
     if source.is_live and current:
         result = _pointed(repository, result, source.name, current)
-    result = result._replace(run=_ended(run, clock), current=current)
+    run = _ended(run, clock, warning=_warning(result) if result.incomplete else None)
+    result = result._replace(run=run, current=current)
     return _record(repository, number, result, live=source.is_live)
 
 
@@ -114,6 +116,12 @@ def _pointed(repository: Repository, result: Result, source: str, current: str) 
     return result
 
 
+def _warning(result: Result) -> str:
+    """Return in one line what could not be saved; a folder of many thousand files may be unreadable."""
+    first, *more = result.warnings or ("not all could be saved",)
+    return first[:WARNING] + (f", and {len(more):,} more" if more else "")
+
+
 def _ended(run: Run, clock: float, **fields: object) -> Run:
     return structs.replace(run, duration_ms=round((time.monotonic() - clock) * 1000), **fields)
 
@@ -123,7 +131,7 @@ def _record(repository: Repository, number: int | None, result: Result, **more: 
     if number is None:
         return result
     try:
-        end = repository.record("run", run=number, **structs.asdict(result.run), **more)
+        end = repository.record("run", run=number, **result.run.document(), **more)
         if result.backup or end % INDEX_EVERY < 2:
             repository.index()
     except REFUSED as error:

@@ -87,12 +87,14 @@ def known_secrets(config: Config) -> list[str]:
 def _redacted(result: Result, secrets: list[str]) -> Result:
     """Take the secrets out of what is told of a run, in case an error repeats one."""
     warnings = tuple(redaction.redact(text, secrets) for text in result.warnings)
-    error = result.run.error
-    if error is None:
-        return result._replace(warnings=warnings)
-    message = redaction.redact(error.message, secrets)
-    told = RunError(code=error.code, message=message, hint=error.hint)
-    return result._replace(run=structs.replace(result.run, error=told), warnings=warnings)
+    run, error = result.run, result.run.error
+    if run.warning:
+        run = structs.replace(run, warning=redaction.redact(run.warning, secrets))
+    if error:
+        message = redaction.redact(error.message, secrets)
+        told = RunError(code=error.code, message=message, hint=error.hint)
+        run = structs.replace(run, error=told)
+    return result._replace(run=run, warnings=warnings)
 
 
 def _facts(result: Result) -> dict[str, str]:

@@ -161,9 +161,9 @@ def test_runs_print_what_happened_and_why(answer: Answer) -> None:
     code, stdout, stderr = answer("runs", "--source", "work")
     rows = lines(stdout)
     assert (code, stderr, len(rows)) == (0, "", 3)
-    assert ["2026-11-01T22:30:00Z", "work", "failed", "-", "-", "0", "0", "source", "1"] in rows
+    assert ["2026-11-01T22:30:00Z", "work", "failed", "-", "-", "0", "0", "source", "1", "-"] in rows
     created = ["2026-11-07T22:30:00Z", "work", "created", "-", "2026-11-07T22-30-00Z", "9", "7", "-", "1"]
-    assert created in rows
+    assert [*created, "-"] in rows
     document = json.loads(answer("runs", "--json", "--all")[1])
     assert list(document) == ["schema", "results"]
     assert len(document["results"]) == 63

@@ -37,7 +37,7 @@ def command(
     """List runs, newest first: created, skipped, failed or interrupted, and why.
 
     Into a pipe a line each, with tabs between: started_at, source, outcome,
-    reason, backup, stored_bytes, duration_ms, error, count.
+    reason, backup, stored_bytes, duration_ms, error, count, warning.
     """
     context: Context = ctx.obj
     repository = context.repository()
@@ -58,18 +58,19 @@ def command(
 
 def _fields(run: Run) -> list[object]:
     error = run.error.code if run.error else None
-    figures_of_it = [run.stored_bytes, run.duration_ms, error, run.count]
+    figures_of_it = [run.stored_bytes, run.duration_ms, error, run.count, run.warning]
     return [run.started_at, run.source, run.outcome, run.reason, run.backup, *figures_of_it]
 
 
 def _row(run: Run, context: Context, now: datetime) -> list[Cell]:
-    why = run.error.message if run.error else run.reason
+    why = run.error.message if run.error else run.warning or run.reason
+    style = "yellow" if run.warning else STYLE.get(run.outcome, "")
     text = ": ".join(filter(None, [run.backup, why])) or "-"
     return [
         figures.local(run.started_at, context.zone),
         figures.ago(run.started_at, now),
         run.source,
-        (run.outcome if run.count == 1 else f"{run.outcome} x{run.count}", STYLE.get(run.outcome, "")),
+        (run.outcome if run.count == 1 else f"{run.outcome} x{run.count}", style),
         figures.duration(run.duration_ms),
         figures.size(run.stored_bytes) if run.outcome == "created" else "-",
         text,
