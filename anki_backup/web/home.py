@@ -76,7 +76,7 @@ class Caution(NamedTuple):
 
 
 def cautions(verdict: Safety, began_at: datetime | None, config: Config, at: datetime) -> Iterator[Caution]:
-    """Yield what may become unsafe: a last run that failed, and that nothing was read again for long."""
+    """Yield what may become unsafe: a run that failed or left something out, nothing read again for long."""
     enabled = {name for name, source in config.sources.items() if source.enabled}
     for source in verdict.sources:
         run = source.last_run
@@ -84,6 +84,9 @@ def cautions(verdict: Safety, began_at: datetime | None, config: Config, at: dat
             told = f"failed: {run.error.message}" if run.error else f"was {run.outcome}"
             words = f"the last run of {source.source} {told}"
             yield Caution(words, {"words": "See the runs", "path": f"/runs?outcome={run.outcome}"})
+        elif run and run.warning and source.source in enabled:
+            words = f"the last run of {source.source} was incomplete: {run.warning}"
+            yield Caution(words, {"words": "See the runs", "path": "/runs?outcome=warning"})
     since = verdict.proved_at or began_at
     if since and at - since > UNPROVED:
         days = figures.count((at - since).days)
@@ -162,7 +165,8 @@ def _tiles(history: list[Backup]) -> list[dict[str, Any]]:
 def word_of(run: Run, alarmed: set[str]) -> str:
     """Return the word for what a run came to; `alarmed` are the backups that raised an alarm."""
     is_emptied = run.outcome == "skipped" and run.reason not in (None, "unchanged")
-    return "warning" if is_emptied or run.backup in alarmed else OUTCOMES.get(run.outcome, "warning")
+    is_odd = is_emptied or run.warning or run.backup in alarmed
+    return "warning" if is_odd and run.outcome != "failed" else OUTCOMES.get(run.outcome, "warning")
 
 
 def runs_strip(desk: Desk, source: str | None) -> tuple[Markup, Counter[str]]:

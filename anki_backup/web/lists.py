@@ -103,16 +103,17 @@ async def runs(
         chosen = source if source in known else None
         number = house.whole(page, "page", 1, 1000)
         found = here.desk.runs(chosen, None, RUNS_PER_PAGE * number * (8 if outcome else 1) + 1)
-        kept = [run for run in found if not outcome or run.outcome == outcome]
+        alarmed = here.desk.alarmed()
+        kept = [run for run in found if not outcome or outcome in (run.outcome, word_of(run, alarmed))]
         shown = kept[(number - 1) * RUNS_PER_PAGE : number * RUNS_PER_PAGE]
         strip, counts = runs_strip(here.desk, chosen)
-        alarmed = here.desk.alarmed()
         return here.paper.page(
             request,
             "runs",
             groups=[(run, count, word_of(run, alarmed)) for run, count in _folded(shown)],
             strip=strip,
             outcomes=counts,
+            alarmed=alarmed,
             sources=known,
             source=chosen,
             outcome=outcome or "",
@@ -126,9 +127,11 @@ async def runs(
 
 def _folded(runs: list[Run]) -> Iterator[tuple[Run, int]]:
     """Yield runs, those that found nothing new and follow each other as one."""
-    for _, some in groupby(
-        runs, lambda run: (run.source, run.reason) if run.reason == "unchanged" else id(run)
-    ):
+
+    def alike(run: Run) -> object:
+        return (run.source, run.reason) if run.reason == "unchanged" and not run.warning else id(run)
+
+    for _, some in groupby(runs, alike):
         group = list(some)
         yield group[0], sum(run.count for run in group)
 

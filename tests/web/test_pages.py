@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec import structs
 
-from anki_backup import config, safety
+from anki_backup import config, runs, safety
+from anki_backup.gather import Options
+from anki_backup.model import Run
+from anki_backup.repository import Repository
+from anki_backup.sources.profile import Profile
 from anki_backup.web.home import cautions
 from tests.web.conftest import Served, csrf
 from tests.web.lively import after
@@ -58,7 +63,7 @@ def test_a_run_that_raised_an_alarm_is_a_warning_also_when_that_was_meant(serve)
         page = shown(served, "/runs")
         assert page.count("An alarm was raised") == before + 1
         assert re.search(rf'dot r-warning"></i><a href="/backups/{backup.id}"', page)
-        assert "alarm or interrupted <b>" in page and "alarm or interrupted <b>" in shown(served, "/")
+        assert all(re.search(r"alarm or interrupted <b>", each) for each in (page, shown(served, "/")))
         with served.repository.writing("test"):
             served.repository.record("acknowledge", backup=backup.id)
 
@@ -79,6 +84,40 @@ def test_home_turns_amber_when_the_last_run_failed_and_says_what_to_do(serve):
     assert 'class="verdict careful"' in page and "The cards are safe" in page
     assert "But the last run of desktop failed: the &lt;server&gt; is away." in page
     assert 'class="button care" href="/runs?outcome=failed"' in page
+
+
+def test_an_incomplete_run_is_a_warning_in_the_strip_and_among_the_runs_and_turns_home_amber(serve):
+    served: Served = serve()
+    assert "/runs?outcome=warning" not in shown(served, "/") and "Incomplete" not in shown(served, "/runs")
+    before = int(re.search(r"alarm or interrupted <b>(\d+)", shown(served, "/"))[1])
+    shutil.rmtree(served.place / "profile" / "collection.media")
+    media = f"{served.place / 'profile' / 'collection.media'}"
+    # The first of them has nothing to save but that the media are gone, the second nothing at all.
+    made, unchanged = (again(served) for _ in range(2))
+    assert [(run.outcome, bool(run.warning)) for run in (made, unchanged)] == [
+        ("created", True),
+        ("skipped", True),
+    ]
+    page = shown(served, "/runs")
+    assert page.count(f"Incomplete: the media folder {media} is missing") == 2
+    assert re.search(rf'dot r-warning"></i><a href="/backups/{made.backup}"', page)
+    assert 'dot r-warning"></i>unchanged' in page, "it is not folded with those that left nothing out"
+    assert page.count("r-warning") > shown(served, "/runs?outcome=skipped").count("r-warning")
+    assert "Incomplete" in (only := shown(served, "/runs?outcome=warning")) and "dot r-saved" not in only
+    with served.repository.writing("test"):
+        for backup in served.repository.backups():
+            if backup.alarm:
+                served.repository.record("acknowledge", backup=backup.id)
+    home = shown(served, "/")
+    assert f"But the last run of desktop was incomplete: the media folder {media} is missing" in home
+    assert 'class="button care" href="/runs?outcome=warning"' in home
+    assert int(re.search(r"alarm or interrupted <b>(\d+)", home)[1]) == before + 2
+
+
+def again(served: Served) -> Run:
+    """Run once more, as it is."""
+    source = Profile("desktop", served.place / "profile" / "collection.anki2")
+    return runs.back_up(Repository.open(served.place / "repository"), source, Options(threads=1)).run
 
 
 def test_home_turns_amber_when_no_backup_was_read_again_for_long(served: Served):
