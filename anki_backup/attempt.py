@@ -29,7 +29,7 @@ from anki_backup import (
 )
 from anki_backup.baseline import Baseline, Change, Mark
 from anki_backup.errors import DamageError, SourceError, StorageError
-from anki_backup.gather import Media, Options, gather, missing
+from anki_backup.gather import Laps, Media, Options, gather, missing
 from anki_backup.model import FORMAT, Backup, BackupManifest, Durations, now
 from anki_backup.repository import Repository
 from anki_backup.sources import Capture, Source, open_file
@@ -58,7 +58,7 @@ class Attempt:
         self.store = repository.store
         self.source = source
         self.options = options
-        self.clock = time.monotonic()
+        self.laps = Laps()
         self.threads = options.threads or os.cpu_count() or 1
         self.warnings: list[str] = []
         self.incomplete = False
@@ -91,6 +91,7 @@ class Attempt:
     def _compare(self) -> Backup | None:
         capture, change, base = self._take()
         found = self._media()
+        self.laps.end("media")
         self.warnings += found.warnings
         self.incomplete = bool(found.failed)
         mark = None if self.options.force else self.mark
@@ -122,11 +123,13 @@ class Attempt:
 
     def _take(self) -> tuple[Capture, Change, str | None]:
         """Bring one consistent moment into the cache; return the object that it was compared with."""
+        self.laps.end("look")
         deadline, tries = time.monotonic() + self.options.wait_s, 0
         base = self.mark.collection_sha256 if self.mark else None
         while True:
             tries += 1
             capture = self.source.capture(self.baseline.folder, self.options.wait_s)
+            self.laps.end("capture")
             change = self._cache(capture)
             if base and change.old_sha256 != base:
                 # The cache is not what the mark says: lost, cut off by a crash, or rotten.
@@ -135,6 +138,7 @@ class Attempt:
                 else:
                     self.warnings.append(DAMAGED)
                     base = None
+            self.laps.end("compare")
             if capture.private or self.source.look() == capture.sighting:
                 return capture, change, base
             self.baseline.revert()
@@ -198,6 +202,7 @@ class Attempt:
             self.warnings.append(
                 f"schema {schema} is newer than this program knows: kept, but without statistics"
             )
+        self.laps.end("read")
         return Reading(schema, statistics, hashed.result(), drawn)
 
     def _hash_of(self, mark: Mark) -> str:
@@ -230,7 +235,10 @@ class Attempt:
             media_list = deposit.put_list(self.store, found.files or [], newest) if self.seen else None
         created_at = now()
         backup_id, sequence = self.repository.next_place(created_at)
-        took = round((time.monotonic() - self.clock) * 1000)
+        drawn = pictures.keep(self.store, reading.pictures)
+        self.laps.end("store")
+        self.repository.batch.flush()
+        self.laps.end("flush")
         manifest = BackupManifest(
             format=FORMAT,
             repository=self.repository.id,
@@ -249,14 +257,15 @@ class Attempt:
             stored_bytes=0,
             stats=reading.statistics.stats,
             stats_sha256="",
-            pictures=pictures.keep(self.store, reading.pictures),
+            pictures=drawn,
             source_revision=capture.revision,
-            duration_ms=Durations(sync=capture.sync_ms, total=took),
+            duration_ms=Durations(sync=capture.sync_ms, total=self.laps.total),
             anki_version=capture.anki_version,
             program_version=__version__,
             host=os.uname().nodename,
             capture=capture.facts,
             skipped=[*(self.seen.skipped if self.seen else []), *found.failed],
+            steps=self.laps.steps(capture.sync_ms or 0),
         )
         return self.repository.commit(manifest, reading.statistics.decks)
 

@@ -70,6 +70,13 @@ class Durations(Struct, frozen=True, kw_only=True):
     total: int = 0
 
 
+class Step(Struct, frozen=True, array_like=True):
+    """One part of what a backup took, in milliseconds."""
+
+    name: str
+    ms: Countable
+
+
 class Skipped(Struct, frozen=True, kw_only=True):
     """A media entry that was left out, and why."""
 
@@ -114,6 +121,7 @@ class BackupManifest(Struct, frozen=True, kw_only=True):
     host: str
     capture: CaptureFacts
     skipped: list[Skipped] = []
+    steps: list[Step] = []
 
 
 class Alarm(Struct, frozen=True, kw_only=True):

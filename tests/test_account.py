@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from anki_backup.model import Step
+from anki_backup.repository import Repository
 from tests.accounts import ankibak, config, equal, outcome
 from tests.sync_server import Client, phone, sync_server
 
@@ -14,7 +16,7 @@ __all__ = ["ankibak", "config", "equal", "outcome", "phone", "sync_server"]
 DECK = "Español::Verbos"
 
 
-def test_the_first_backup_is_the_account(ankibak, phone, equal, outcome):
+def test_the_first_backup_is_the_account(ankibak, phone, equal, outcome, tmp_path):
     assert outcome() == "created"
     equal()
     shown = json.loads(ankibak("show", "latest", "--json"))
@@ -22,7 +24,10 @@ def test_the_first_backup_is_the_account(ankibak, phone, equal, outcome):
     assert shown["anki_version"]
     assert shown["source_revision"].keys() == {"mod", "scm", "usn", "media_usn"}
     assert shown["source_revision"]["media_usn"] == 1
-    assert shown["duration_ms"]["sync"] <= shown["duration_ms"]["total"]
+    took, repository = shown["duration_ms"], Repository.open(tmp_path / "backups")
+    steps = repository.manifest(shown["id"]).steps
+    assert steps[0] == Step("sync", took["sync"]) and steps[1].name == "look"
+    assert sum(step.ms for step in steps) == took["total"] > took["sync"] > 0
     assert ankibak("verify", "--read-data") == ""
 
 
