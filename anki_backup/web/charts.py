@@ -186,6 +186,18 @@ def share(parts: Sequence[tuple[str, str, int]], label: str) -> Markup:
     return _svg(600, 18, label, body, "share", "none")
 
 
+def span(begun: float, length: float, whole: float) -> Markup:
+    """A bar from where it began to where it ended, on a track of the whole; beside it stands what it says."""
+    wide = 600.0
+    x, width = (part / (whole or 1) * wide for part in (begun, length))
+    width = max(width, 2.0)
+    bar = f'<rect class="bar" x="{min(x, wide - width):.2f}" y="0" width="{width:.2f}" height="8"/>'
+    return Markup(
+        f'<svg class="span" viewBox="0 0 {wide:g} 8" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect class="h0" width="{wide:g}" height="8"/>{bar}</svg>'
+    )
+
+
 def treemap(items: Sequence[tuple[str, int]], label: str) -> Markup:
     """Rectangles as large as their numbers, as square as can be (Bruls, Huizing, van Wijk, 2000)."""
     width, height = 720.0, 260.0

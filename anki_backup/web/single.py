@@ -19,6 +19,7 @@ from anki_backup.web.home import with_changes
 from anki_backup.web.house import House
 from anki_backup.web.outlook import outlook
 from anki_backup.web.replies import Refused
+from anki_backup.web.waterfall import waterfall
 
 Asked = Request[Any, Any, Any]
 DECKS = 60
@@ -59,6 +60,7 @@ async def show(request: Asked, backup_id: str, all: str | None = None) -> Respon
             backup=backup,
             row=with_changes(here.desk, [backup])[0],
             manifest=manifest,
+            falls=waterfall(manifest),
             tree=tree(decks)[: None if all else DECKS],
             hidden=max(0, len(decks) - DECKS) if not all else 0,
             treemap=_treemap(decks),
