@@ -170,6 +170,17 @@ class Desk:
         except DamageError:  # `verify` tells of it; a page without a picture is still a page
             return None
 
+    def deck_cards(self, backup_id: str) -> dict[int, tuple[str, int]]:
+        """Return the name and the cards of each deck of a backup; none where they can't be read."""
+
+        def read() -> dict[int, tuple[str, int]]:
+            try:
+                return {deck.id: (deck.name, deck.cards) for deck in self.repository.decks(backup_id)}
+            except DamageError:
+                return {}
+
+        return self.remembered(("deck cards", backup_id), read)
+
     def picture(self, backup_id: str, name: str, limit: int = 1 << 20) -> bytes | None:
         """Return a small media file of a backup; None where there is none, or it is large."""
         files = self.remembered(

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from litestar import Request, Response, get
 
 from anki_backup.entries import Entry
-from anki_backup.errors import DamageError
 from anki_backup.model import Backup
 from anki_backup.spotted import Hit
 from anki_backup.web import house
 from anki_backup.web.desk import Desk
+from anki_backup.web.drops import Drop, find_drops
 from anki_backup.web.seeking import Found
 
 Asked = Request[Any, Any, Any]
 SAMPLES = 80
-STEPS = 16
 SHOWN = 40
 QUERY_LIMIT = 200
 WAYS = {
@@ -44,14 +42,6 @@ class LostDeck(NamedTuple):
     now: int
     last: Holding
     fuller: Holding | None
-
-
-class Drop(NamedTuple):
-    """Two backups that follow each other, with fewer of something in the second."""
-
-    before: Backup
-    after: Backup
-    gone: int
 
 
 @get("/lost", include_in_schema=False)
@@ -109,7 +99,7 @@ def lost_decks(desk: Desk, source: str) -> list[LostDeck]:
     entries = desk.entries(source)
     if not entries:
         return []
-    now = _decks(desk, desk.standing_of(source).id)
+    now = desk.deck_cards(desk.standing_of(source).id)
     # A deck that was imported again has another id, and the name that it had.
     named = {name.casefold(): cards for name, cards in now.values()}
     most: dict[int, int] = {}
@@ -117,7 +107,7 @@ def lost_decks(desk: Desk, source: str) -> list[LostDeck]:
     sampled = {entry.id for entry in desk.sampled(source, SAMPLES)}
     places = [place for place, entry in enumerate(entries) if entry.id in sampled]
     for place in places:
-        for number, (name, cards) in _decks(desk, entries[place].id).items():
+        for number, (name, cards) in desk.deck_cards(entries[place].id).items():
             if cards:
                 most[number], names[number] = max(cards, most.get(number, 0)), name
     found = []
@@ -132,21 +122,11 @@ def lost_decks(desk: Desk, source: str) -> list[LostDeck]:
     return sorted(found, key=lambda lost: lost.now - (lost.fuller or lost.last).cards)[:SHOWN]
 
 
-def _decks(desk: Desk, backup_id: str) -> dict[int, tuple[str, int]]:
-    def read() -> dict[int, tuple[str, int]]:
-        try:
-            return {deck.id: (deck.name, deck.cards) for deck in desk.repository.decks(backup_id)}
-        except DamageError:
-            return {}
-
-    return desk.remembered(("deck cards", backup_id), read)
-
-
 def _last(desk: Desk, entries: list[Entry], places: list[int], deck: int, least: float) -> Holding:
     """Return the last backup with so many cards of a deck; one at these places has them."""
 
     def had(place: int) -> tuple[str, int]:
-        return _decks(desk, entries[place].id).get(deck, ("", 0))
+        return desk.deck_cards(entries[place].id).get(deck, ("", 0))
 
     at = max(spot for spot, place in enumerate(places) if had(place)[1] >= least)
     low, high = places[at], places[min(at + 1, len(places) - 1)]
@@ -154,33 +134,6 @@ def _last(desk: Desk, entries: list[Entry], places: list[int], deck: int, least:
         middle = (low + high) // 2
         low, high = (middle, high) if had(middle)[1] >= least else (low, middle)
     return Holding(desk.backups([entries[low]])[0], *had(low))
-
-
-def find_drops(desk: Desk, source: str, what: str) -> list[Drop]:
-    """Return where cards or media became fewer, the largest first."""
-
-    def number(backup: Backup) -> int:
-        return (backup.stats.cards or 0) if what == "cards" else backup.media_files
-
-    entries = desk.entries(source)
-    sampled = desk.sampled(source, SAMPLES * 4)
-    places = {entry.id: at for at, entry in enumerate(entries)}
-    found = []
-    backups = desk.backups(sampled)
-    for before, after in pairwise(backups):
-        if number(after) >= number(before):
-            continue
-        low, high, steps = places[before.id], places[after.id], 0
-        first, last = before, after
-        while high - low > 1 and steps < STEPS:
-            middle, steps = (low + high) // 2, steps + 1
-            looked = desk.backups([entries[middle]])[0]
-            if number(looked) > number(last):
-                low, first = middle, looked
-            else:
-                high, last = middle, looked
-        found.append(Drop(first, last, number(first) - number(last)))
-    return sorted(found, key=lambda drop: (-drop.gone, -drop.after.sequence))[:12]
 
 
 HANDLERS = [show]
