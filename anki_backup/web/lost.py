@@ -11,7 +11,7 @@ from anki_backup.model import Backup
 from anki_backup.spotted import Hit
 from anki_backup.web import house
 from anki_backup.web.desk import Desk
-from anki_backup.web.drops import Drop, find_drops
+from anki_backup.web.drops import Drop, Exchange, find_drops, find_exchanges
 from anki_backup.web.seeking import Found
 
 Asked = Request[Any, Any, Any]
@@ -66,11 +66,15 @@ async def show(
         way = what if what in WAYS else None
         decks: list[LostDeck] = []
         drops: list[Drop] = []
+        exchanges: list[Exchange] = []
         recent: list[Backup] = []
         if chosen and way == "deck":
             decks = desk.remembered(("lost decks", chosen), lambda: lost_decks(desk, chosen))
         elif chosen and way in ("cards", "media"):
             drops = desk.remembered(("drops", chosen, way), lambda: find_drops(desk, chosen, way))
+            told = {drop.after.id for drop in drops}
+            found_too = desk.remembered(("exchanges", chosen, way), lambda: find_exchanges(desk, chosen, way))
+            exchanges = [each for each in found_too if each.after.id not in told]
         elif chosen and way == "all":
             recent = desk.backups(desk.sampled(chosen, 30)[::-1])
         return here.paper.page(
@@ -80,6 +84,7 @@ async def show(
             way=way,
             decks=decks,
             drops=drops,
+            exchanges=exchanges,
             recent=recent,
             newest=desk.entries(chosen)[-1].id if desk.entries(chosen) else None,
             sources=desk.sources(),
