@@ -15,6 +15,7 @@ import pytest
 
 from anki_backup import library
 from tests.web.conftest import PASSWORD, Served
+from tests.web.lively import after
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -34,6 +35,7 @@ PAGES = {
     "lost-word": "/lost?q=aorta",
     "lost-deck": "/lost?what=deck",
     "lost-cards": "/lost?what=cards",
+    "lost-media": "/lost?what=media",
     "lost-all": "/lost?what=all",
     "runs": "/runs",
     "config": "/config",
@@ -89,22 +91,56 @@ def test_every_page_fits_and_no_console_complains(chromium, served):
     page.context.close()
 
 
-def test_axe_finds_nothing_serious(chromium, served):
+@pytest.fixture
+def look_closely(chromium):
+    """Return what shows pages of a server to axe in both lights, and wants nothing serious to be found."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    # The test's own script, not the page's, is what the policy would refuse.
-    page, _ = entered(chromium, served, bypass_csp=True)
-    for name, path in PAGES.items():
-        page.goto(path)
-        for light in LIGHTS:
-            page.emulate_media(color_scheme=light)
-            # All that the dark changes are the colours.
-            options = {"resultTypes": ["violations"], "preload": False}
-            options |= {"runOnly": ["color-contrast"]} if light == "dark" else {}
-            answer = axe.run(page, options=options).response
-            found = [each for each in answer["violations"] if each["impact"] in SERIOUS]
-            told = [(each["id"], [node["html"][:120] for node in each["nodes"][:3]]) for each in found]
-            assert told == [], f"{name}, {light}"
-    page.context.close()
+
+    def look(served: Served, pages: dict[str, str], wanted: str = "main") -> None:
+        # The test's own script, not the page's, is what the policy would refuse.
+        page, _ = entered(chromium, served, bypass_csp=True)
+        for name, path in pages.items():
+            page.goto(path)
+            assert page.locator(wanted).count(), f"{name} is not in the state that was to be looked at"
+            for light in LIGHTS:
+                page.emulate_media(color_scheme=light)
+                # All that the dark changes are the colours.
+                options = {"resultTypes": ["violations"], "preload": False}
+                options |= {"runOnly": ["color-contrast"]} if light == "dark" else {}
+                answer = axe.run(page, options=options).response
+                found = [each for each in answer["violations"] if each["impact"] in SERIOUS]
+                told = [(each["id"], [node["html"][:120] for node in each["nodes"][:3]]) for each in found]
+                assert told == [], f"{name}, {light}"
+                for width in (1280, 360) if pages is not PAGES else ():
+                    page.set_viewport_size({"width": width, "height": 800})
+                    assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+                    keep(page, f"{name}-{light}-{width}")
+        page.context.close()
+
+    return look
+
+
+def test_axe_finds_nothing_serious(served, look_closely):
+    look_closely(served, PAGES)
+
+
+def test_axe_finds_nothing_serious_whatever_colour_home_has(serve, look_closely):
+    served = serve()
+    look_closely(served, {"home-red": "/"}, ".verdict.unsafe")
+    with served.repository.writing("test"):
+        for backup in served.repository.backups():
+            if backup.alarm:
+                served.repository.record("acknowledge", backup=backup.id)
+    look_closely(served, {"home-green": "/"}, ".verdict.safe")
+    media = served.place / "profile" / "collection.media"
+    after(served.place, "UPDATE notes SET flds = flds || ' x' WHERE id % 2")
+    (media / "picture 3.png").rename(media / "another.png")
+    after(served.place)
+    look_closely(served, {"lost-media-exchanged": "/lost?what=media"}, "text=Where the number hides it")
+    shutil.rmtree(media)
+    after(served.place)
+    look_closely(served, {"home-amber": "/"}, ".verdict.careful")
+    look_closely(served, {"runs-amber": "/runs"}, "text=Incomplete")
 
 
 def test_everything_is_there_without_javascript(chromium, served):
