@@ -51,7 +51,7 @@ TEXT = """
 
 - **Memory of a `prune` of a year**: 232 MB for 200 when it was measured. Since then the old pages of a
   frame of 24 MB are let go before it is packed: 203 to 223 MB instead of 255 in a small history of 5,800.
-  zstd takes 42 MB for the tables of each side and 24 for its copy of the old pages, the new ones 24, Python 49.
+  zstd takes 42 MB for the tables of each side and 24 for its copy of the old pages, the new ones 24.
 - **`export` of the newest hours**: tried by hand after 1,000 hours, in five turns: 1.25 s over 77
   deltas beside 0.68 s of borg, 1.8 × for 1.5 ×; with each page written once for each delta it took 1.76 s
   in the same turns. Half of it is unpacking and hashing 100 MB and the start of Python, a delta costs 5 ms.
