@@ -252,7 +252,7 @@ def test_a_form_from_a_later_program_is_refused(store, kind):
 
 
 def kept_as_delta(store: ObjectStore, base: bytes, new: bytes) -> str:
-    frame = deltas.compress(new, base)
+    frame = deltas.compress(new, deltas.prefix(base))
     ops, frames = (deltas.Op(0, len(base), len(new)),), (deltas.Frame(1, len(frame), ()),)
     table = deltas.pack(deltas.Table(1, ops, frames))
     chains.put_delta(store, sha(new), len(new), store.put(base), 1, table, [frame])
