@@ -29,7 +29,8 @@ from anki_backup import (
 )
 from anki_backup.baseline import Baseline, Change, Mark
 from anki_backup.errors import DamageError, SourceError, StorageError
-from anki_backup.gather import Laps, Media, Options, gather, missing
+from anki_backup.gather import Media, Options, gather, missing
+from anki_backup.laps import Laps
 from anki_backup.model import FORMAT, Backup, BackupManifest, Durations, now
 from anki_backup.repository import Repository
 from anki_backup.sources import Capture, Source, open_file
@@ -237,8 +238,6 @@ class Attempt:
         backup_id, sequence = self.repository.next_place(created_at)
         drawn = pictures.keep(self.store, reading.pictures)
         self.laps.end("store")
-        self.repository.batch.flush()
-        self.laps.end("flush")
         manifest = BackupManifest(
             format=FORMAT,
             repository=self.repository.id,
@@ -259,15 +258,14 @@ class Attempt:
             stats_sha256="",
             pictures=drawn,
             source_revision=capture.revision,
-            duration_ms=Durations(sync=capture.sync_ms, total=self.laps.total),
+            duration_ms=Durations(sync=capture.sync_ms),
             anki_version=capture.anki_version,
             program_version=__version__,
             host=os.uname().nodename,
             capture=capture.facts,
             skipped=[*(self.seen.skipped if self.seen else []), *found.failed],
-            steps=self.laps.steps(capture.sync_ms or 0),
         )
-        return self.repository.commit(manifest, reading.statistics.decks)
+        return self.repository.commit(manifest, reading.statistics.decks, self.laps.flushed)
 
     def _confirm(self, mark: Mark, capture: Capture, found: Media) -> None:
         """Note by what the source can be told to be untouched next time; only what is old enough counts."""

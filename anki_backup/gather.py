@@ -1,11 +1,7 @@
-"""The media of one attempt: what is new is kept, what is missing or odd is told.
-
-Beside them stands what else goes with each attempt: how it is to be done, and what its time goes into.
-"""
+"""The media of one attempt: what is new is kept, what is missing or odd is told."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -14,7 +10,7 @@ from typing import NamedTuple
 from anki_backup import collection, content, media, medialist
 from anki_backup.baseline import Baseline, Mark
 from anki_backup.errors import SourceError
-from anki_backup.model import MediaFile, Origin, Skipped, Step, file_name_text
+from anki_backup.model import MediaFile, Origin, Skipped, file_name_text
 from anki_backup.objects import ObjectStore
 from anki_backup.settings import Alarms
 
@@ -38,34 +34,6 @@ class Options(NamedTuple):
     cache: str | None = None
     mark: Mark | None = None
     before: Callable[[], object] = lambda: None
-
-
-class Laps:
-    """What the time of an attempt goes into, one thing after the other.
-
-    What is done beside another thing counts as far as it is waited for, so the laps add up to the whole.
-    """
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._laps: dict[str, int] = {}
-
-    @property
-    def total(self) -> int:
-        """The milliseconds of all laps."""
-        return sum(self._laps.values())
-
-    def end(self, name: str) -> None:
-        """Count what went by since the last lap to a step, which may have had laps before."""
-        so_far = round((time.monotonic() - self._began) * 1000)
-        self._laps[name] = self._laps.get(name, 0) + so_far - self.total
-
-    def steps(self, sync_ms: int) -> list[Step]:
-        """Return the steps; a source that is first brought up to date does that as it is looked at."""
-        first, *others = self._laps.items()
-        synced = min(sync_ms, first[1])
-        begun = [Step("sync", synced)] if synced else []
-        return [*begun, Step(first[0], first[1] - synced), *(Step(*lap) for lap in others)]
 
 
 class Media(NamedTuple):

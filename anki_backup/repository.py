@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
 from itertools import islice
@@ -39,6 +39,7 @@ from anki_backup.view import View
 PARTS = ("backups", "objects", "state", "cache")
 NAME = "repository.json"
 FRESH = {"state", NAME + durable.PART}
+Flushed = Callable[[BackupManifest], BackupManifest]
 
 
 class Identity(Struct, frozen=True, kw_only=True):
@@ -234,13 +235,16 @@ class Repository:
             name = f"{start}-{count}"
         return name, sequence
 
-    def commit(self, manifest: BackupManifest, decks: list[DeckStats]) -> Backup:
+    def commit(
+        self, manifest: BackupManifest, decks: list[DeckStats], flushed: Flushed | None = None
+    ) -> Backup:
         """Make a backup real: everything it names is made durable before its folder gets its name.
 
-        `stored_bytes` and `stats_sha256` are filled in here.
+        `stored_bytes` and `stats_sha256` are filled in here, and by `flushed` what is known once all is.
         """
         self.batch.flush()
         stats = seal(Decks(decks=decks))
+        manifest = flushed(manifest) if flushed else manifest
         manifest = structs.replace(manifest, stats_sha256=hashlib.sha256(stats).hexdigest())
         document, stored = b"", 0
         while stored != self.store.added_bytes + len(stats) + len(document) or not document:

@@ -23,7 +23,7 @@ ROOMS = """
     view standing overview lookup baseline deposit pointer hold intent swap repository contents timeline lives
     verify forest repack prune safety losses preview regain
   | sources formats vaults notifiers
-  | gather marks attempt alarms hooks tidings metrics runs watch sides plan candidates enclosed
+  | laps gather marks attempt alarms hooks tidings metrics runs watch sides plan candidates enclosed
     past adopt singles places staging rollback push putback sendback proof setup checkup units
     rehearsal
   | signals logs terminal marked web commands completion cli

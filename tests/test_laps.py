@@ -7,8 +7,8 @@ import json
 import pytest
 from msgspec import structs
 
-from anki_backup import gather
-from anki_backup.gather import Laps
+from anki_backup import laps
+from anki_backup.laps import Laps
 from anki_backup.model import BackupManifest, Step, seal, unseal
 from tests.homes import Home
 from tests.made_collections import make_changeable
@@ -21,7 +21,7 @@ EDIT = "UPDATE notes SET flds = 'edit ' || flds WHERE id = (SELECT min(id) FROM 
 def clock(monkeypatch):
     """Return what sets the clock, in milliseconds."""
     at = [100.0]
-    monkeypatch.setattr(gather.time, "monotonic", lambda: at[0])
+    monkeypatch.setattr(laps.time, "monotonic", lambda: at[0])
 
     def go(milliseconds: float) -> None:
         at[0] += milliseconds / 1000
