@@ -200,6 +200,10 @@ def _filled(
     table: Table, steps: list[_Step], base_size: int, frames: Iterable[bytes], read_at: ReadAt
 ) -> Iterator[tuple[list[_Step], bytes]]:
     """Yield the steps of each frame with the bytes that they insert."""
+
+    def gather(runs: list[Run]) -> bytes:
+        return b"".join([read_at(start, count) for start, count in runs if count])
+
     first = 0
     for frame, data in zip(table.frames, frames, strict=True):
         group = steps[first : first + frame.ops]
@@ -213,10 +217,14 @@ def _filled(
         size = sum(step.insert for step in group)
         if any(start + count > base_size for start, count in runs):
             raise DamageError("a frame of a delta refers beyond its base")
-        if max(size, sum(count for _, count in runs)) > FRAME_LIMIT:
-            raise DamageError("a frame of a delta is larger than any of ours")
-        before = b"".join([read_at(start, count) for start, count in runs if count])
-        yield group, decompress(data, prefix(before), size)
+        yield group, _unpacked(data, runs, size, gather)
+
+
+def _unpacked(packed: bytes, before: list[Run], size: int, gather: Gather) -> bytes:
+    """Return the `size` bytes of a frame that refers to these runs of the base."""
+    if max(size, sum(count for _, count in before)) > FRAME_LIMIT:
+        raise DamageError("a frame of a delta is larger than any of ours")
+    return decompress(packed, prefix(gather(before)), size)
 
 
 def apply(
@@ -286,7 +294,4 @@ def patch(
             old += drop
             new += insert
         first += frame.ops
-        lengths = [sum(count for _, count in runs) for runs in (dropped, inserted)]
-        if max(lengths) > FRAME_LIMIT:
-            raise DamageError("a frame of a delta is larger than any of ours")
-        scatter(inserted, decompress(packed, prefix(gather(dropped)), lengths[1]))
+        scatter(inserted, _unpacked(packed, dropped, sum(count for _, count in inserted), gather))

@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from anki_backup.deltas import Run
 from anki_backup.durable import PART, publish, pwrite_fully, storing, write_fully
+from anki_backup.pages import PAGE
 
-PAGE = 4096
 HELD_LIMIT = (32 << 20) // PAGE
 TOGETHER = 256
 FLAGS = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-
-Run = tuple[int, int]
 
 
 class PagedFile:

@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import IO, cast
 
+from anki_backup.deltas import Run
 from anki_backup.durable import pwrite_fully
 from anki_backup.errors import StorageError
 
 BLOCK = 4096
 TOGETHER = 1 << 20
 MEMORY_LIMIT = 256 << 20
-
-Run = tuple[int, int]
 
 
 class Scratch:

@@ -18,12 +18,13 @@ from typing import NamedTuple
 
 from anki_backup import chains
 from anki_backup.chains import STEPS_LIMIT
+from anki_backup.deltas import Run
 from anki_backup.durable import write_fully
 from anki_backup.errors import DamageError, StorageError
 from anki_backup.header import Info
 from anki_backup.objects import ObjectStore
 from anki_backup.payloads import BLOCK
-from anki_backup.scratch import Run, Scratch
+from anki_backup.scratch import Scratch
 
 
 class Version(NamedTuple):
