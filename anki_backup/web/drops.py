@@ -91,17 +91,18 @@ def _of_cards(desk: Desk, source: str, entries: list[Entry]) -> Iterator[Exchang
         if gone and _all(decks(high)) >= _all(decks(low)):
             pairs.append((sum(gone.values()), low, high))
     for _, low, high in sorted(pairs, reverse=True)[:EXCHANGES]:
-        deck, number = max(_gone(decks(low), decks(high)).items(), key=lambda item: item[1])
-        full = decks(low)[deck][1]
-        before, after = _between(low, high, _has_more(decks, deck, full - number))
+        before, after = _emptied(decks, low, high)
         if gone := _gone(decks(before), decks(after)):
             most = max(gone, key=lambda each: gone[each])
             pair = desk.backups([entries[before], entries[after]])
             yield Exchange(pair[0], pair[1], sum(gone.values()), decks(before)[most][0])
 
 
-def _has_more(decks: Callable[[int], Decks], deck: int, left: int) -> Callable[[int], bool]:
-    return lambda place: decks(place).get(deck, ("", 0))[1] > left
+def _emptied(decks: Callable[[int], Decks], low: int, high: int) -> tuple[int, int]:
+    """Return two places that follow each other, between which the deck that lost most came to what it has."""
+    deck, number = max(_gone(decks(low), decks(high)).items(), key=lambda item: item[1])
+    left = decks(low)[deck][1] - number
+    return between(low, high, lambda place: decks(place).get(deck, ("", 0))[1] > left)
 
 
 def _gone(before: Decks, after: Decks) -> dict[int, int]:
@@ -142,21 +143,20 @@ def _of_media(desk: Desk, source: str, entries: list[Entry]) -> Iterator[Exchang
         if files(ends[0]) != files(ends[-1]):
             pairs.append((ends[0], ends[-1]))
     for low, high in sorted(pairs, reverse=True)[:EXCHANGES]:
-        before, _ = _between(low, high, _is(files, files(low)))
-        _, after = _between(before, high, _is_not(files, files(high)))
+        before, after = _exchanged(files, low, high)
         pair = desk.backups([entries[before], entries[after]])
         yield Exchange(pair[0], pair[1])
 
 
-def _is(files: Callable[[int], str | None], one: str | None) -> Callable[[int], bool]:
-    return lambda place: files(place) == one
+def _exchanged(files: Callable[[int], str | None], low: int, high: int) -> tuple[int, int]:
+    """Return the last place with the list of the first one, and the first with that of the last."""
+    first, last = files(low), files(high)
+    before, _ = between(low, high, lambda place: files(place) == first)
+    _, after = between(before, high, lambda place: files(place) != last)
+    return before, after
 
 
-def _is_not(files: Callable[[int], str | None], one: str | None) -> Callable[[int], bool]:
-    return lambda place: files(place) != one
-
-
-def _between(low: int, high: int, still: Callable[[int], bool]) -> tuple[int, int]:
+def between(low: int, high: int, still: Callable[[int], bool]) -> tuple[int, int]:
     """Return two places that follow each other, where something still was and where it no longer is."""
     while high - low > 1:
         middle = (low + high) // 2

@@ -11,7 +11,7 @@ from anki_backup.model import Backup
 from anki_backup.spotted import Hit
 from anki_backup.web import house
 from anki_backup.web.desk import Desk
-from anki_backup.web.drops import Drop, Exchange, find_drops, find_exchanges
+from anki_backup.web.drops import Drop, Exchange, between, find_drops, find_exchanges
 from anki_backup.web.seeking import Found
 
 Asked = Request[Any, Any, Any]
@@ -134,11 +134,9 @@ def _last(desk: Desk, entries: list[Entry], places: list[int], deck: int, least:
         return desk.deck_cards(entries[place].id).get(deck, ("", 0))
 
     at = max(spot for spot, place in enumerate(places) if had(place)[1] >= least)
-    low, high = places[at], places[min(at + 1, len(places) - 1)]
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if had(middle)[1] >= least else (low, middle)
-    return Holding(desk.backups([entries[low]])[0], *had(low))
+    beyond = places[min(at + 1, len(places) - 1)]
+    last, _ = between(places[at], beyond, lambda place: had(place)[1] >= least)
+    return Holding(desk.backups([entries[last]])[0], *had(last))
 
 
 HANDLERS = [show]
