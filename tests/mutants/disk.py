@@ -108,6 +108,6 @@ DISK = [
         "anki_backup/durable.py",
         "for directory in sorted(self._directories):",
         "for directory in []:",
-        ("tests/test_durable.py",),
+        ("tests/test_batches.py",),
     ),
 ]
