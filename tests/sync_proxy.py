@@ -55,8 +55,11 @@ class Answer(NamedTuple):
 
     @property
     def message(self) -> bytes | None:
-        """What the library would make of it, as far as it can be unpacked; None if it is no message."""
-        if self.status >= 300 or not any(name.lower() == SIZE for name, _ in self.headers):
+        """What the library would make of it, as far as it can be unpacked; None if it is no message.
+
+        A redirection that leads nowhere is an answer to it like any other.
+        """
+        if self.status >= 400 or not any(name.lower() == SIZE for name, _ in self.headers):
             return None
         unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
         try:
