@@ -37,10 +37,20 @@ def put_collection(
 
 
 def _put_pages(store: ObjectStore, baseline: Baseline, change: Change, newest: str) -> bool:
+    """Keep a delta over the base that the chain has next or, where too much lies between, over the newest."""
     base, position = chains.base_for_next(store, newest)
-    if not chains.way(store, base.name).carries_more():
+    if _put_over(store, baseline, change, newest, base, position):
+        return True
+    return base.name != newest and _put_over(store, baseline, change, newest, store.info(newest), position)
+
+
+def _put_over(
+    store: ObjectStore, baseline: Baseline, change: Change, newest: str, base: Info, position: int
+) -> bool:
+    way = chains.way(store, base.name)
+    if not way.carries_more():
         return False
-    limit = chains.ancestry(store, newest)[-1].stored_bytes // chains.WORTH
+    limit = way.root // chains.WORTH
     if base.name == newest and change.pages is not None:
         old = {number: before for number, before, _ in change.pages}
         new = {number: after for number, _, after in change.pages}

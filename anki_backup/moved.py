@@ -14,8 +14,8 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 
+from anki_backup import heap
 from anki_backup.deltas import Frame, Op, ReadAt, Table, compress, pack, prefix
 
 STRETCH_BYTES = 4 << 20
@@ -33,7 +33,7 @@ def encode(
 
     Both files have whole pages of `page` bytes. Reads each file about twice.
     """
-    _keep_memory_steady()
+    heap.keep_steady()
     index = _index(read_old, page, old_size)
     ops: list[Op] = []
     frames: list[Frame] = []
@@ -53,17 +53,6 @@ def encode(
     # Nothing is copied, so the last op drops the whole base.
     ops[-1] = Op(0, old_size // page, ops[-1].insert)
     return pack(Table(page, tuple(ops), tuple(frames))), data
-
-
-def _keep_memory_steady() -> None:
-    """Have glibc give stretches back to the system: among small things they leave holes, a gigabyte of them.
-
-    mallopt(3), M_MMAP_THRESHOLD: once it is set, it no longer grows by itself.
-    """
-    import ctypes  # 8 ms, for a rare job
-
-    with suppress(AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(-3, 1 << 19)
 
 
 def page_size(head: bytes) -> int:

@@ -2,17 +2,20 @@
 
 An hour of study changes 1 % of the pages by some 40 bytes each; with the old
 pages as prefix they compress a hundredfold. One large frame is 4 to 6 times
-smaller than many small ones.
+smaller than many small ones, so a frame is as large as memory allows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from anki_backup import heap
 from anki_backup.deltas import Frame, Op, Table, compress, pack, prefix
 
 PAGE = 4096
-FRAME_BYTES = 16 << 20
+FRAME_BYTES = 24 << 20
+# From here on compressing a frame decides about the peak of a process.
+LARGE_BYTES = 4 << 20
 
 Change = tuple[int, bytes, bytes]
 
@@ -60,6 +63,8 @@ def encode(
         ops.extend(run_ops)
         before = prefix(old)
         old.clear()  # it may be as large as anything that compressing takes
+        if len(new) >= LARGE_BYTES:
+            heap.give_back()
         data.append(compress(new, before))
         frames.append(Frame(len(run_ops), len(data[-1]), ()))
         stored += len(data[-1])

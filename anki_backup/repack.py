@@ -27,8 +27,6 @@ from anki_backup.forest import Forest
 from anki_backup.header import HEADER_BYTES
 from anki_backup.objects import ObjectStore
 
-# One frame compresses many pages better than two, and has to fit into memory.
-FRAME_BYTES = 24 << 20
 # A ghost at the root is cheaper than a new whole object while so little stands between it and the first.
 ROOT_WORTH = 10
 MOST = 3
@@ -258,7 +256,7 @@ def _page_delta(old: Path, new: Path, old_size: int, size: int, limit: int) -> E
         encoded = None
         if differing * unit * MOST < size * 2:
             changes = pages.changed(chains.paired_blocks(old_fd, new_fd, size), unit)
-            encoded = pages.encode(changes, unit, old_size, size, limit=limit, frame_bytes=FRAME_BYTES)
+            encoded = pages.encode(changes, unit, old_size, size, limit=limit)
         page = moved.page_size(file_reader(new_fd)(0, 100).ljust(100, b"\0"))
         if encoded is None and page == moved.page_size(file_reader(old_fd)(0, 100).ljust(100, b"\0")):
             readers = file_reader(old_fd), file_reader(new_fd)

@@ -10,9 +10,10 @@ import mmap
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from typing import IO, cast
 
+from anki_backup import heap
 from anki_backup.deltas import Run
 from anki_backup.durable import pwrite_fully
 from anki_backup.errors import StorageError
@@ -31,7 +32,7 @@ class Scratch:
         self._memory: memoryview | None = None
         self._file: IO[bytes] | None = None
         if capacity <= MEMORY_LIMIT:
-            _keep_memory()
+            heap.keep()
             self._memory = memoryview(mmap.mmap(-1, max(capacity, 1)))
         else:
             with _told():
@@ -147,16 +148,3 @@ def _told() -> Iterator[None]:
             f"the temporary folder {tempfile.gettempdir()} can't take it: {error.strerror}",
             hint="Name a roomier one: TMPDIR=/var/tmp ankibak ...",
         ) from error
-
-
-def _keep_memory() -> None:
-    """Have glibc keep freed stretches for the next delta, instead of asking the system for each anew.
-
-    mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD: a step takes a third of the time.
-    """
-    import ctypes  # 8 ms, only for those who walk
-
-    with suppress(AttributeError):  # another C library
-        library = ctypes.CDLL(None)
-        library.mallopt(-3, 1 << 25)
-        library.mallopt(-1, 1 << 26)
