@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from anki_backup import library
-from anki_backup.answers import LIMIT, Refusal, refusal, refused_by_disk
+from anki_backup.answers import DAMAGED, LIMIT, Refusal, refusal, refused_by_disk
 from anki_backup.errors import AnkibakError, EmptiedError, SourceError
 from anki_backup.mirror import Mirror
 from anki_backup.model import SourceRevision
@@ -136,9 +136,10 @@ class Device:
                 request = FullUploadOrDownloadRequest(auth=self._auth, upload=False)
                 self._backend.full_upload_or_download(request)
         except DBError as error:
-            if "malformed" in str(error) or "NotADatabase" in str(error):
+            refused = self._server.refused(error)
+            if isinstance(refused, Refusal) and refused.code == DAMAGED.word:
                 raise Unfaithful from error
-            raise self._server.refused(error) from error
+            raise refused from error
         except BackendError as error:
             refused = self._server.refused(error)
             if not self._mirror.is_new:

@@ -13,6 +13,7 @@ import pytest
 import zstandard
 
 from tests.accounts import home
+from tests.fuzz.spoiled import collection_after
 from tests.sync_server import PASSWORD, USER, phone, sync_server
 
 __all__ = ["home", "phone", "sync_server"]
@@ -104,6 +105,25 @@ def test_a_server_that_once_counted_too_far_loses_no_later_change(home, phone, t
     home.sync()
     home.agrees()
     phone.edit(note, "which would be missed: the server counts only how many there are")
+    phone.sync()
+    home.sync()
+    home.agrees()
+
+
+def test_a_collection_that_the_library_can_store_but_not_read_is_fetched_afresh(home, phone):
+    phone.add("a note")
+    phone.sync()
+
+    def spoil(asked, answer):
+        if asked != "/sync/download":
+            return answer
+        return answer.of(collection_after(answer.message, "update col set crt = 'x'"))
+
+    home.proxy.spoil = spoil
+    home.sync()
+    truthful(home)
+    # What the library doesn't look at goes unseen until there is news.
+    phone.add("another")
     phone.sync()
     home.sync()
     home.agrees()

@@ -169,7 +169,7 @@ def _get(value: Any, path: tuple[Any, ...]) -> Any:
 # What can be done to a collection, and to a zip
 
 
-def _sql(data: bytes, *text: str) -> bytes:
+def collection_after(data: bytes, *text: str) -> bytes:
     with tempfile.NamedTemporaryFile(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as file:
         file.write(data)
         file.flush()
@@ -213,7 +213,7 @@ def _zip(data: bytes, number: str, what: str, *text: str) -> bytes:
 
 INSIDE: dict[str, Callable[..., bytes]] = {
     **{"flip": _flip, "short": _short, "twice": _twice, "put": _put, "over": _over, "is": _is},
-    **{"json": _json, "drop": _drop, "double": _double, "more": _more, "sql": _sql, "zip": _zip},
+    **{"json": _json, "drop": _drop, "double": _double, "more": _more, "sql": collection_after, "zip": _zip},
 }
 OUTSIDE = {"flip", "short", "twice", "put", "over", "is"}
 WORDS = OUTSIDE | {"in", "status", "header", "without", "length", "cut", "size", "from", "old", "stall"}
