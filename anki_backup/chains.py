@@ -17,12 +17,12 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
-from anki_backup import deltas
+from anki_backup import deltas, heap
 from anki_backup.errors import DamageError
 from anki_backup.header import DELTA, HEADER_BYTES, Info
 from anki_backup.objects import ObjectStore
 from anki_backup.paged import PagedFile
-from anki_backup.payloads import BLOCK
+from anki_backup.payloads import BLOCK, ahead
 
 SKIP = 64
 T = TypeVar("T")
@@ -221,8 +221,9 @@ def materialise(store: ObjectStore, name: str, path: Path) -> None:
 
 def _materialise(store: ObjectStore, name: str, path: Path) -> None:
     chain = ancestry(store, name)
+    heap.keep()
     with closing(PagedFile(path)) as content:
-        for block in store.blocks(chain.pop().name):
+        for block in ahead(store.unproven(chain.pop().name)):
             content.append(block)
         for info in reversed(chain):
             step(store, info.name, content)

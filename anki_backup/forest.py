@@ -112,7 +112,7 @@ class Forest:
         for root in self.roots():
             if root in needed:
                 with closing(PagedFile(folder / "tour")) as content:
-                    for block in self.store.blocks(root):
+                    for block in self.store.unproven(root):
                         content.append(block)
                     yield from self._follow(root, content, needed, wanted)
                 content.path.unlink(missing_ok=True)

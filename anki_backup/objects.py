@@ -94,19 +94,27 @@ class ObjectStore:
 
     def blocks(self, name: str) -> Iterator[bytes]:
         """Yield the content of a raw or compressed object in blocks; DamageError if it is not what it was."""
+        digest = hashlib.sha256()
+        for block in self.unproven(name):
+            digest.update(block)
+            yield block
+        if digest.hexdigest() != name:
+            raise DamageError(f"object {name} is damaged: its bytes have another SHA-256")
+
+    def unproven(self, name: str) -> Iterator[bytes]:
+        """Yield the same without hashing it, for who hashes what comes of it; no more than was said."""
         fd, info = self.open(name)
-        digest, size = hashlib.sha256(), 0
+        size = 0
         try:
             for block in payloads.raw(fd, info) if info.kind == RAW else payloads.unpacked(fd, info):
-                digest.update(block)
                 size += len(block)
                 if size > info.size:
                     break
                 yield block
         finally:
             os.close(fd)
-        if size != info.size or digest.hexdigest() != name:
-            raise DamageError(f"object {name} is damaged: its bytes have another SHA-256")
+        if size != info.size:
+            raise DamageError(f"object {name} is damaged: its size is another")
 
     def read(self, name: str, limit: int = 1 << 30) -> bytes:
         """Return the content of a raw or compressed object of at most `limit` bytes."""

@@ -13,7 +13,7 @@ from anki_backup import heap
 from anki_backup.deltas import Frame, Op, Table, compress, pack, prefix
 
 PAGE = 4096
-FRAME_BYTES = 24 << 20
+FRAME_BYTES = 20 << 20
 # From here on compressing a frame decides about the peak of a process.
 LARGE_BYTES = 4 << 20
 

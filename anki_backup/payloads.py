@@ -86,3 +86,14 @@ def unpacked(fd: int, info: Info) -> Iterator[bytes]:
                 yield block
     except (zstandard.ZstdError, OSError) as error:
         raise DamageError(f"object {info.name} is damaged: {error}") from error
+
+
+def ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the same blocks, of which the next is made by a thread while one is used."""
+    from concurrent.futures import ThreadPoolExecutor  # 4 ms, for who unpacks megabytes
+
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, blocks, None)
+        while (block := following.result()) is not None:
+            following = pool.submit(next, blocks, None)
+            yield block
