@@ -146,13 +146,13 @@ class Mirror:
             return False
         return not thorough or all(_sha1(self.media, name) == item.sha1 for name, item in known.items())
 
-    def settle_media(self, usn: int | None, *, thorough: bool = False) -> bool:
+    def settle_media(self, *, synced: bool = False, thorough: bool = False) -> bool:
         """Compare the folder with the library's list, and write both down; False if they are at odds.
 
-        `usn` is where the server stood if the sync came to its end. After one that did not,
-        files that the library had not listed yet are removed: it would take them for new ones
-        of ours. Agreement means that it has nothing to send, and by the folder's time it
-        knows that without looking.
+        If a sync just came to its end, what counts is how far the library came, whatever number
+        the server told. Files that the library had not listed yet are removed: it would take
+        them for new ones of ours. Agreement means that it has nothing to send, and by the
+        folder's time it knows that without looking.
         """
         listed = self._library_list()
         found = _listed(self.media)
@@ -180,6 +180,7 @@ class Mirror:
         data = msgpack.encode([(name, *item.state, item.sha1) for name, item in index.items()])
         self._replace("media.index", data)
         sha256 = hashlib.sha256(data).hexdigest()
+        usn = listed.usn if synced else None
         self._keep(media_folder=_inode(self.media), media_usn=usn, media_sha256=sha256)
         return True
 
@@ -192,8 +193,8 @@ class Mirror:
                 if db.execute("select 1 from media where dirty != 0 limit 1").fetchone():
                     return None
                 rows = db.execute("select fname, csum from media where csum is not null").fetchall()
-                ((folder_ms,),) = db.execute("select dirMod from meta").fetchall()
-            return _Listed({name.encode(): bytes.fromhex(sha1) for name, sha1 in rows}, folder_ms)
+                ((folder_ms, usn),) = db.execute("select dirMod, lastUsn from meta").fetchall()
+            return _Listed({name.encode(): bytes.fromhex(sha1) for name, sha1 in rows}, folder_ms, usn)
         except (sqlite3.Error, ValueError):
             return None
 
@@ -251,6 +252,7 @@ class Mirror:
 class _Listed(NamedTuple):
     rows: dict[bytes, bytes]
     folder_ms: int
+    usn: int
 
 
 def _state(path: Path) -> State | None:

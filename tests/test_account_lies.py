@@ -110,6 +110,19 @@ def test_a_server_that_once_counted_too_far_loses_no_later_change(home, phone, t
     home.agrees()
 
 
+def test_a_server_that_told_of_no_new_media_is_asked_again(home, phone):
+    phone.picture("old.jpg", b"old")
+    phone.sync(media=True)
+    home.sync()
+    phone.picture("new.jpg", b"new")
+    phone.sync(media=True)
+    told(home, "/msync/begin", lambda said: said | {"data": said["data"] | {"usn": said["data"]["usn"] - 1}})
+    home.sync()
+    truthful(home)
+    home.sync()
+    home.agrees()
+
+
 def test_a_collection_that_the_library_can_store_but_not_read_is_fetched_afresh(home, phone):
     phone.add("a note")
     phone.sync()
