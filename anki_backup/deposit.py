@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import closing
+from pathlib import Path
 
 from anki_backup import chains, deltas, medialist, moved, pages
 from anki_backup.baseline import Baseline, Change
@@ -15,7 +16,10 @@ from anki_backup.header import Info
 from anki_backup.model import MediaFile
 from anki_backup.objects import ObjectStore
 
-MOST = 3
+# The part of a collection in which pages are compared by place.
+MOST = 2 / 3
+
+Encoded = tuple[bytes, list[bytes]]
 
 
 def put_collection(
@@ -54,27 +58,38 @@ def _put_over(
     if base.name == newest and change.pages is not None:
         old = {number: before for number, before, _ in change.pages}
         new = {number: after for number, _, after in change.pages}
-        encoded = pages.encode(change.pages, change.unit, base.size, change.size, limit=limit)
+        count = len(change.pages)
+        encoded = pages.encode(change.pages, change.unit, base.size, change.size, count=count, limit=limit)
         readers = _reader(old, change.unit), _reader(new, change.unit)
         return _put_delta(store, change, base, position, encoded, *readers)
     old_path = baseline.before
     if base.name != newest:
         old_path = baseline.folder / "base.part"
         chains.materialise(store, base.name, old_path)
+    encoded = delta_of(old_path, baseline.collection, base.size, change.size, limit)
     with (
         open(old_path, "rb", buffering=0) as old_file,
         open(baseline.collection, "rb", buffering=0) as new_file,
     ):
-        read_old, read_new = chains.file_reader(old_file.fileno()), chains.file_reader(new_file.fileno())
+        readers = chains.file_reader(old_file.fileno()), chains.file_reader(new_file.fileno())
+        return _put_delta(store, change, base, position, encoded, *readers)
+
+
+def delta_of(old: Path, new: Path, old_size: int, size: int, limit: int) -> Encoded | None:
+    """Return the delta of two collections: by place where few pages differ, else by what moved."""
+    with open(old, "rb", buffering=0) as old_file, open(new, "rb", buffering=0) as new_file:
+        old_fd, new_fd = old_file.fileno(), new_file.fileno()
+        unit = pages.unit_for(old_size, size)
+        count = sum(1 for _ in pages.changed(chains.paired_blocks(old_fd, new_fd, size), unit))
         encoded = None
-        if change.count * change.unit * MOST < change.size:
-            unit = pages.unit_for(base.size, change.size)
-            blocks = chains.paired_blocks(old_file.fileno(), new_file.fileno(), change.size)
-            encoded = pages.encode(pages.changed(blocks, unit), unit, base.size, change.size, limit=limit)
-        size = moved.page_size(read_new(0, 100))
-        if encoded is None and size == moved.page_size(read_old(0, 100)):
-            encoded = moved.encode(read_old, read_new, size, base.size, change.size, limit=limit)
-        return _put_delta(store, change, base, position, encoded, read_old, read_new)
+        if count * unit < size * MOST:
+            changes = pages.changed(chains.paired_blocks(old_fd, new_fd, size), unit)
+            encoded = pages.encode(changes, unit, old_size, size, count=count, limit=limit)
+        page = moved.page_size(chains.file_reader(new_fd)(0, 100).ljust(100, b"\0"))
+        if encoded is None and page == moved.page_size(chains.file_reader(old_fd)(0, 100).ljust(100, b"\0")):
+            readers = chains.file_reader(old_fd), chains.file_reader(new_fd)
+            encoded = moved.encode(*readers, page, old_size, size, limit=limit)
+        return encoded
 
 
 def _put_delta(
@@ -82,7 +97,7 @@ def _put_delta(
     change: Change,
     base: Info,
     position: int,
-    encoded: tuple[bytes, list[bytes]] | None,
+    encoded: Encoded | None,
     read_old: deltas.ReadAt,
     read_new: deltas.ReadAt,
 ) -> bool:

@@ -48,18 +48,20 @@ def encode(
     old_size: int,
     new_size: int,
     *,
+    count: int,
     limit: int,
     frame_bytes: int = FRAME_BYTES,
 ) -> tuple[bytes, list[bytes]] | None:
     """Return the table and the compressed frames of a page delta, None if it would pass `limit` bytes.
 
-    Sizes are whole units. Holds at most two times `frame_bytes` of pages at once.
+    Sizes are whole units; `count` is how many changes there are. Holds at most two times
+    `frame_bytes` of pages at once.
     """
     ops: list[Op] = []
     frames: list[Frame] = []
     data: list[bytes] = []
     stored = 0
-    for run_ops, old, new in _frames(changes, frame_bytes):
+    for run_ops, old, new in _frames(changes, count * unit, frame_bytes):
         ops.extend(run_ops)
         before = prefix(old)
         old.clear()  # it may be as large as anything that compressing takes
@@ -80,8 +82,16 @@ def encode(
     return (table, data) if stored + len(table) <= limit else None
 
 
-def _frames(changes: Iterable[Change], frame_bytes: int) -> Iterator[tuple[list[Op], bytearray, bytearray]]:
-    """Gather changed units into runs and runs into frames: (ops, old bytes, new bytes)."""
+def _frames(
+    changes: Iterable[Change], length: int, frame_bytes: int
+) -> Iterator[tuple[list[Op], bytearray, bytearray]]:
+    """Gather changed units into runs and runs into frames: (ops, old bytes, new bytes).
+
+    The first frame takes what is left over of `length`. The end of a collection is where
+    reviews are added and what their indexes grow by, which say the same twice: in one
+    frame that costs up to a quarter less.
+    """
+    room = length % frame_bytes or frame_bytes
     ops: list[Op] = []
     old, new, end = bytearray(), bytearray(), 0
     for number, before, after in changes:
@@ -94,9 +104,10 @@ def _frames(changes: Iterable[Change], frame_bytes: int) -> Iterator[tuple[list[
         old += before
         new += after
         end = number + 1
-        if len(new) >= frame_bytes:
+        if len(new) >= room:
             yield ops, old, new
             ops, old, new = [], bytearray(), bytearray()
+            room = frame_bytes
     if ops:
         yield ops, old, new
 

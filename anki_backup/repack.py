@@ -16,12 +16,13 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from anki_backup import chains, deltas, durable, medialist, moved, pages
+from anki_backup import chains, deltas, durable, medialist
 from anki_backup.chains import file_reader
+from anki_backup.deposit import Encoded, delta_of
 from anki_backup.errors import DamageError
 from anki_backup.forest import Forest
 from anki_backup.header import HEADER_BYTES
@@ -29,10 +30,8 @@ from anki_backup.objects import ObjectStore
 
 # A ghost at the root is cheaper than a new whole object while so little stands between it and the first.
 ROOT_WORTH = 10
-MOST = 3
 AT_ONCE = 8
 
-Encoded = tuple[bytes, list[bytes]]
 Advance = Callable[[int], object]
 
 
@@ -200,7 +199,7 @@ class _Repacking:
             if encoded and sum(map(len, encoded[1])) > limit:
                 return None
         else:
-            encoded = _page_delta(self.before, path, base_size, size, limit)
+            encoded = delta_of(self.before, path, base_size, size, limit)
         if encoded is not None:
             _prove(encoded, self.before, base_size, path, size)
         return encoded
@@ -244,24 +243,6 @@ class _Repacking:
                 ghost = below
         self.done.clear()
         self.store.settle()
-
-
-def _page_delta(old: Path, new: Path, old_size: int, size: int, limit: int) -> Encoded | None:
-    """Return the delta of two collections: by place where few pages differ, else by what moved."""
-    with ExitStack() as stack:
-        files = [stack.enter_context(open(path, "rb", buffering=0)) for path in (old, new)]
-        old_fd, new_fd = (file.fileno() for file in files)
-        unit = pages.unit_for(old_size, size)
-        differing = sum(1 for _ in pages.changed(chains.paired_blocks(old_fd, new_fd, size), unit))
-        encoded = None
-        if differing * unit * MOST < size * 2:
-            changes = pages.changed(chains.paired_blocks(old_fd, new_fd, size), unit)
-            encoded = pages.encode(changes, unit, old_size, size, limit=limit)
-        page = moved.page_size(file_reader(new_fd)(0, 100).ljust(100, b"\0"))
-        if encoded is None and page == moved.page_size(file_reader(old_fd)(0, 100).ljust(100, b"\0")):
-            readers = file_reader(old_fd), file_reader(new_fd)
-            encoded = moved.encode(*readers, page, old_size, size, limit=limit)
-        return encoded
 
 
 def _prove(encoded: Encoded, old: Path, old_size: int, new: Path, size: int) -> None:

@@ -35,12 +35,16 @@ def sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def page_delta(old: bytes, new: bytes) -> tuple[bytes, list[bytes]]:
+    changes = list(pages.changed([(old, new)], UNIT))
+    return pages.encode(changes, UNIT, len(old), len(new), count=len(changes), limit=1 << 30)
+
+
 def put_next(store: ObjectStore, newest: str, content: Callable[[str], bytes], new: bytes) -> str:
     """Keep `new` as the page delta that follows `newest`, as a run does."""
     base, position = chains.base_for_next(store, newest)
     old = content(base.name)
-    changes = pages.changed([(old, new)], UNIT)
-    table, frames = pages.encode(changes, UNIT, len(old), len(new), limit=1 << 30)
+    table, frames = page_delta(old, new)
     chains.put_delta(store, sha(new), len(new), base.name, position, table, frames)
     return sha(new)
 
@@ -208,7 +212,7 @@ def test_a_missing_base_is_refused(store, tmp_path):
 def test_a_wrong_base_never_passes_for_the_right_one(store, tmp_path, other):
     old = bytes(range(256)) * 40
     new = old[:UNIT] + b"n" * UNIT + old[2 * UNIT :]
-    table, frames = pages.encode(pages.changed([(old, new)], UNIT), UNIT, len(old), len(new), limit=1 << 30)
+    table, frames = page_delta(old, new)
     chains.put_delta(store, sha(new), len(new), store.put(other), 1, table, frames)
     with pytest.raises(DamageError):
         chains.read(store, sha(new))
