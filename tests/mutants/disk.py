@@ -15,8 +15,8 @@ DISK = [
     Mutant(
         "the content of an object is given without comparing its hash",
         "anki_backup/objects.py",
-        "if digest.hexdigest() != name:",
-        "if False:",
+        "yield block\n        if digest.hexdigest() != name:",
+        "yield block\n        if False:",
         ("tests/test_objects.py",),
     ),
     Mutant(
