@@ -7,6 +7,7 @@ the stricter reading.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from statistics import mean
 from typing import Any
 
@@ -140,11 +141,14 @@ def year(figures: Raw) -> Iterator[Result]:
 
 def decade(figures: Raw) -> Iterator[Result]:
     years = figures["years"]
-    first, last = years[min(1, len(years) - 1)], years[-1]
+    last = years[-1]
     ratio = last["size_bytes"] / last["newest_bytes"]
     yield {"ankibak": size(last["size_bytes"])}, f"{times(ratio)} the newest", ratio <= DECADE
-    grown = (last["size_bytes"] - first["size_bytes"]) / max(1, len(years) - 2)
-    yield _within(grown, GROWTH_BYTES, size)
+    # In life every year ends with weeks, days and hours; here the last one alone does.
+    alike = years[1:-1] if len(years) > 3 else years
+    grown = [after["size_bytes"] - before["size_bytes"] for before, after in pairwise(alike)]
+    told = f" on average, {size(min(grown))} to {size(max(grown))}"
+    yield _within(mean(grown), GROWTH_BYTES, size, told)
     oldest, newest = (middle(figures["exports"][name]) for name in ("oldest", "newest"))
     yield {"ankibak": seconds(oldest)}, f"{times(oldest / newest)} the newest", oldest <= 1.5 * newest
     slowest = max(each["seconds"] for each in figures["day_after"])

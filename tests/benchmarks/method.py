@@ -41,6 +41,10 @@ TEXT = """
   hides from them what didn't change. The newest collection packed alone (zstd 3) is the measure.
 - **`colpkg`**: the profile has {package_media:,} media files. Anki's time is that of its call to export,
   in a process that has loaded its library and opened the collection; ours is that of a whole process.
+- **Ten years** are simulated at the default retention: one backup a month, in the last year one a week, in
+  the last 90 days one a day, in the last days each hour. In life every year ends with such weeks, days and
+  hours; here the last one alone does, so what a year grows by is told of the years between the first and
+  the last.
 - **`serve`**: {backups:,} backups, of which the newest are real and the others made, with the events of
   such years; a collection of {serve_media:,} media files, with reviews of the last year and a tree of decks.
   Each kind is asked for {requests} times over one connection, until its last byte; a page of one backup is of
