@@ -146,17 +146,20 @@ class Mirror:
             return False
         return not thorough or all(_sha1(self.media, name) == item.sha1 for name, item in known.items())
 
-    def settle_media(self, *, synced: bool = False, thorough: bool = False) -> bool:
+    def settle_media(
+        self, *, at_most: int | None = None, synced: bool = False, thorough: bool = False
+    ) -> bool:
         """Compare the folder with the library's list, and write both down; False if they are at odds.
 
-        If a sync just came to its end, what counts is how far the library came, whatever number
-        the server told. Files that the library had not listed yet are removed: it would take
+        So they are if the library came further than the server counts, `at_most`: it would ask
+        for what came after. If a sync just came to its end, how far the library came is kept,
+        whatever number the server told. Files that the library had not listed yet are removed: it would take
         them for new ones of ours. Agreement means that it has nothing to send, and by the
         folder's time it knows that without looking.
         """
         listed = self._library_list()
         found = _listed(self.media)
-        if listed is None or found is None:
+        if listed is None or found is None or (at_most is not None and listed.usn > at_most):
             return False
         for name in found.keys() - listed.rows.keys():
             with durable.storing(self.media), suppress(FileNotFoundError):

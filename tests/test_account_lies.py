@@ -123,6 +123,22 @@ def test_a_server_that_told_of_no_new_media_is_asked_again(home, phone):
     home.agrees()
 
 
+def test_a_server_that_once_counted_media_too_far_loses_no_later_change(home, phone):
+    phone.picture("old.jpg", b"old")
+    phone.sync(media=True)
+
+    def further(said):
+        return said | {"data": [[name, usn + 5, sha1] for name, usn, sha1 in said["data"]]}
+
+    told(home, "/msync/mediaChanges", further)
+    home.sync()
+    truthful(home)
+    phone.change_picture("old.jpg", b"new")
+    phone.sync(media=True)
+    home.sync()
+    home.agrees()
+
+
 def test_a_collection_that_the_library_can_store_but_not_read_is_fetched_afresh(home, phone):
     phone.add("a note")
     phone.sync()

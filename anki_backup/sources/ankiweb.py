@@ -234,7 +234,7 @@ class Account:
         if mirror.known.media_usn == usn and mirror.media_are_as_left(thorough=thorough):
             return
         # Now the library will compare folder and list, so they are compared before, by us.
-        if not mirror.settle_media(thorough=thorough):
+        if not mirror.settle_media(at_most=usn, thorough=thorough):
             mirror.discard_media()
         done = False
         device = self._device = Device(mirror, self._server, key.text, key.endpoint)
