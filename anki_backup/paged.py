@@ -16,7 +16,7 @@ from anki_backup.deltas import Run
 from anki_backup.durable import PART, publish, pwrite_fully, storing, write_fully
 from anki_backup.pages import PAGE
 
-HELD_LIMIT = (32 << 20) // PAGE
+HELD_LIMIT = (64 << 20) // PAGE
 TOGETHER = 256
 FLAGS = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
