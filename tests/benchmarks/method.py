@@ -54,8 +54,8 @@ TEXT = """
 ## Where a bar was missed, and what was tried by hand since (2026-11-29)
 
 - **Memory of a `prune` of a year**: 232 MB for 200 when it was recorded. Since then freed memory is given
-  back before a frame is packed and frames are of 20 MB: 187 and 194 MB by hand on the very repository of
-  `year`, beside other work; what stays takes 109 to 112 MB.
+  back before a frame is packed and frames are of 20 MB: 189 MB and 113 s by hand on the very repository of
+  `year`; what stays takes 112 MB.
 - **`export` of the newest hours** is not in the record. By hand after 1,000 hours, over 77 deltas, in three
   turns beside two other programs: 0.95 s, `borg extract` 0.89 s, 1.07 × for 1.5 ×; the state before
   1.84 s. Freed memory is kept for the next delta, the whole object below is unpacked by a thread, and
