@@ -78,17 +78,17 @@ def _put_over(
 def delta_of(old: Path, new: Path, old_size: int, size: int, limit: int) -> Encoded | None:
     """Return the delta of two collections: by place where few pages differ, else by what moved."""
     with open(old, "rb", buffering=0) as old_file, open(new, "rb", buffering=0) as new_file:
-        old_fd, new_fd = old_file.fileno(), new_file.fileno()
+        fds = old_file.fileno(), new_file.fileno()
+        read_old, read_new = (chains.file_reader(fd) for fd in fds)
         unit = pages.unit_for(old_size, size)
-        count = sum(1 for _ in pages.changed(chains.paired_blocks(old_fd, new_fd, size), unit))
+        count = sum(1 for _ in pages.changed(chains.paired_blocks(*fds, size), unit))
         encoded = None
         if count * unit < size * MOST:
-            changes = pages.changed(chains.paired_blocks(old_fd, new_fd, size), unit)
+            changes = pages.changed(chains.paired_blocks(*fds, size), unit)
             encoded = pages.encode(changes, unit, old_size, size, count=count, limit=limit)
-        page = moved.page_size(chains.file_reader(new_fd)(0, 100).ljust(100, b"\0"))
-        if encoded is None and page == moved.page_size(chains.file_reader(old_fd)(0, 100).ljust(100, b"\0")):
-            readers = chains.file_reader(old_fd), chains.file_reader(new_fd)
-            encoded = moved.encode(*readers, page, old_size, size, limit=limit)
+        page = moved.page_size(read_new(0, 100).ljust(100, b"\0"))
+        if encoded is None and page == moved.page_size(read_old(0, 100).ljust(100, b"\0")):
+            encoded = moved.encode(read_old, read_new, page, old_size, size, limit=limit)
         return encoded
 
 
