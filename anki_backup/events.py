@@ -8,7 +8,7 @@ counts up by one. Known events:
     pin          backup, label                unpin    backup
     alarm        backup, alarm                acknowledge  backup
     proof        backup                       rollback source, from, to, safety, pushed, outcome
-    pruned       backups: what retention let go, freed_bytes
+    pruned       backups: what retention let go, freed_bytes, inherited_bytes
     verified     findings: how much damage `verify` found
     folded       source, day, count: unchanged runs of that day without a warning, kept as one line
 

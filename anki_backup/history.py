@@ -144,6 +144,8 @@ class History:
             catalog.put_run(number, source, started_at, run)
         if replay.findings is not None:
             catalog.put_mark("findings", replay.findings)
+        if replay.inherited is not None:
+            catalog.put_mark("inherited", replay.inherited)
         if replay.number:
             catalog.put_mark("offset", replay.offset)
             catalog.put_mark("n", replay.number)

@@ -41,7 +41,7 @@ NAMES = {
     "ankibak_media_bytes": ("gauge", "The media's size in the newest backup."),
     "ankibak_alarms": ("gauge", "Open alarms."),
     "ankibak_repository_backups": ("gauge", "Backups in the repository."),
-    "ankibak_repository_stored_bytes": ("gauge", "What these backups added when they were made."),
+    "ankibak_repository_stored_bytes": ("gauge", "What the repository holds, in bytes on disk."),
     "ankibak_repository_logical_bytes": ("gauge", "What these backups hold."),
     "ankibak_damage_findings": ("gauge", "Known damage in the repository."),
     "ankibak_verified_timestamp_seconds": ("gauge", "When a backup was last proved to restore."),

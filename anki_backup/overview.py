@@ -42,6 +42,7 @@ LAST_GOOD = """
 class Overview(NamedTuple):
     """What there is: sums over all backups, and what is newest of each source.
 
+    `stored_bytes` is what the repository holds, as far as backups and prunes told of it.
     Backups come without their `previous`. `alarms` are those with an open alarm,
     oldest first; `standing` is what each source was last known to be; `proved` the one
     that was verified last; `findings` counts what `verify` found damaged and nobody mended.
@@ -104,6 +105,7 @@ def _by_catalog(history: History, catalog: Catalog, sources: set[str]) -> Overvi
             run = typed(load(document, "a run"), Run, "a run") if document else None
             runs[number] = (source, started_at, run)
     totals = {name: catalog.mark(name) for name in SUMMED}
+    totals["stored_bytes"] += catalog.mark("inherited") if replay.inherited is None else replay.inherited
     findings = catalog.mark("findings") if replay.findings is None else replay.findings
     return _overview(history, len(ids), totals, backups, left, runs | replay.runs, findings)
 
@@ -112,6 +114,7 @@ def _by_files(history: History, sources: set[str]) -> Overview:
     view = View(history)
     backups = [structs.replace(backup, previous=None) for backup in view.backups(view.entries)]
     totals = {name: sum(getattr(backup, name) for backup in backups) for name in SUMMED}
+    totals["stored_bytes"] += view.inherited
     runs: Runs = {
         -place: (run.source, run.started_at.isoformat(), run)
         for place, run in enumerate(view.runs(), start=1)

@@ -113,7 +113,10 @@ def perform(
             warnings.append(f"{error.message}; what this keeps from being freed is left to the next prune")
         try:
             if goes or freed:
-                repository.record("pruned", backups=sorted(goes), freed_bytes=freed)
+                inherited = _inherited_bytes(repository)
+                repository.record(
+                    "pruned", backups=sorted(goes), freed_bytes=freed, inherited_bytes=inherited
+                )
             if goes:
                 repository.index()
         except StorageError as error:
@@ -266,6 +269,18 @@ def _workplace(repository: Repository, size: int) -> Iterator[Path]:
         yield inside
     finally:
         shutil.rmtree(inside, ignore_errors=True)
+
+
+def _inherited_bytes(repository: Repository) -> int:
+    """Return what the repository holds beyond what its backups added when they were made.
+
+    What backups that are gone had added and others stand on; less than none where what
+    stays was expressed anew in fewer bytes.
+    """
+    ids = repository.history.ids()
+    held = sum(_size(repository.store.path(name)) for name in repository.store.names())
+    held += sum(_folder_size(repository.history.folder(backup_id)) for backup_id in ids)
+    return held - sum(repository.manifest(backup_id).stored_bytes for backup_id in ids)
 
 
 def _size(path: Path) -> int:

@@ -22,6 +22,7 @@ class Replay:
         self.states: dict[str, State] = dict(before or {})
         self.runs: dict[int, tuple[str, str, Run | None]] = {}
         self.findings: int | None = None
+        self.inherited: int | None = None
         self.offset = 0
         self.number = 0
 
@@ -54,6 +55,8 @@ class Replay:
                 self._change(event, alarm=None)
             case "verified":
                 self.findings = _countable(event["findings"])
+            case "pruned":
+                self.inherited = _summable(event["inherited_bytes"])
             case "proof":
                 self._change(event, verified_at=datetime.fromisoformat(event["at"]))
 
@@ -69,6 +72,11 @@ def _countable(number: Any) -> int:
     if not isinstance(number, int) or not 0 <= number < 1 << 63:
         raise ValueError("no number of ours")
     return int(number)
+
+
+def _summable(number: Any) -> int:
+    """Return a number that may be less than none, and that can be added to others in SQLite."""
+    return _countable(number) if isinstance(number, int) and number >= 0 else -_countable(-number)
 
 
 def _source(name: str) -> str:

@@ -41,6 +41,7 @@ class View:
         self._from_files: dict[str, Backup] = {}
         self._catalog = catalog is not None
         self.findings = catalog.mark("findings") if catalog else 0
+        self.inherited = catalog.mark("inherited") if catalog else 0
         if catalog:
             self._apply(catalog, self._history.news(catalog.mark("offset"), catalog.mark("n")))
         else:
@@ -53,6 +54,8 @@ class View:
             self._replay.apply(line)
         if self._replay.findings is not None:
             self.findings = self._replay.findings
+        if self._replay.inherited is not None:
+            self.inherited = self._replay.inherited
 
     @property
     def entries(self) -> list[Entry]:

@@ -1,7 +1,8 @@
 """Downloads: a backup on its way out, in constant memory, and nothing left behind.
 
 A collection alone has a length that is known, so it is got out into a file first,
-and parts of it can be asked for. All other formats are written while they are sent.
+and parts of it can be asked for. All other formats are written while they are sent,
+those that Anki's library may be needed for by a process of their own.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from anki_backup.contents import Contents
 from anki_backup.errors import AnkibakError, NotFoundError, UsageError
 from anki_backup.model import Backup
 from anki_backup.repository import Repository
+from anki_backup.web import jobs, piped
 from anki_backup.web.forms import Receive, Scope, Send
 from anki_backup.web.ranges import Span, span
 from anki_backup.web.replies import Refused, is_known
@@ -42,6 +44,7 @@ TYPES = {
     "anki2": "application/vnd.sqlite3",
 }
 PLAIN = "anki2"
+BY_LIBRARY = ("colpkg", "apkg")
 # No SVG: as a document of its own it could hold a script.
 PICTURES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".gif": "gif", ".webp": "webp"}
 
@@ -66,7 +69,8 @@ def disposition(name: str) -> str:
 class Hall:
     """All downloads that go on; so many at once, and more are asked to come again."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Path | None) -> None:
+        self.config = config
         self.going = 0
         self.threads = ThreadPoolExecutor(MOST, "download")
 
@@ -109,18 +113,31 @@ class Hall:
             return Stream(iter(()), headers=headers, media_type=TYPES[word])
         if self.going >= MOST:
             raise Refused(429, f"{MOST} downloads go on already", hint="Try again in a minute.", wait_s=60)
-        body = self._stream(Contents(repository, backup), word, formats.Options(deck=deck))
+        if word in BY_LIBRARY:
+            body = self._piped(repository, backup, word, deck)
+        else:
+            body = self._stream(Contents(repository, backup), word)
         # Once the answer has begun, all that can be told is that it breaks off.
         first = await anext(body, b"")
         return Stream(_Resumed(first, body), headers=headers, media_type=TYPES[word])
 
-    async def _stream(
-        self, contents: Contents, word: str, options: formats.Options
+    async def _piped(
+        self, repository: Repository, backup: Backup, word: str, deck: str | None
     ) -> AsyncGenerator[bytes, None]:
+        words = ["--log-format", "json", "export", backup.id, "-o", "-", f"--format={word}"]
+        words += [f"--deck={deck}"] if deck else []
+        with self.place():
+            async with contextlib.aclosing(
+                piped.blocks(jobs.command(repository.root, self.config, words), BLOCK)
+            ) as sent:
+                async for block in sent:
+                    yield block
+
+    async def _stream(self, contents: Contents, word: str) -> AsyncGenerator[bytes, None]:
         with self.place():
             sink = _Sink(asyncio.get_running_loop())
             loop = asyncio.get_running_loop()
-            writing = loop.run_in_executor(self.threads, sink.fill, contents, word, options)
+            writing = loop.run_in_executor(self.threads, sink.fill, contents, word)
             try:
                 while (block := await sink.queue.get()) is not None:
                     sink.free.release()
@@ -173,10 +190,10 @@ class _Sink:
                 raise Gone
             self.loop.call_soon_threadsafe(self.queue.put_nowait, bytes(view[at : at + BLOCK]))
 
-    def fill(self, contents: Contents, word: str, options: formats.Options) -> None:
+    def fill(self, contents: Contents, word: str) -> None:
         """Write a backup; the end is told, however it came."""
         try:
-            formats.stream(word, contents, self, options)
+            formats.stream(word, contents, self)
         except Gone:
             # Handed on, it would keep the writer's open files for as long as somebody keeps it.
             return

@@ -36,7 +36,7 @@ class House:
         self.desk = Desk(root, config, zone)
         self.paper = Paper(zone)
         self.jobs = Jobs(root, config.file)
-        self.hall = Hall()
+        self.hall = Hall(config.file)
         self.comparing = Comparing(self.desk.repository)
         self.reading = Reading(self.desk.repository, config.schedule.timezone)
         self.seeking = Seeking(root)

@@ -56,6 +56,12 @@ class Progress(Struct, frozen=True, kw_only=True):
     said: str
 
 
+def command(root: Path, config: Path | None, words: Sequence[str]) -> list[str]:
+    """Return the command line of this program, for the repository and configuration of a server."""
+    place = ["--repository", str(root), *(["-c", str(config)] if config else [])]
+    return [sys.executable, "-m", "anki_backup", *place, *words]
+
+
 class Jobs:
     """The jobs of one repository."""
 
@@ -71,8 +77,7 @@ class Jobs:
         self._sweep()
         started = datetime.now(UTC).replace(microsecond=0)
         name = f"{started:%Y-%m-%dT%H-%M-%SZ}-{secrets.token_hex(4)}"
-        place = ["--repository", str(self.root), *(["-c", str(self.config)] if self.config else [])]
-        program = [sys.executable, "-m", "anki_backup", *place, *words]
+        program = command(self.root, self.config, words)
         try:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", f"umask 077; {SCRIPT}", "ankibak-job", str(self.folder / name), *program],

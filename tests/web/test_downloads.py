@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +98,12 @@ def test_head_tells_no_length_of_what_is_written_while_it_is_sent(served: Served
             assert dict(answer.headers) | {"date": ""} == dict(whole.headers) | {"date": ""}
     assert answer.status_code == 200 and answer.content == b""
     assert "content-length" not in answer.headers
+
+
+def test_what_takes_ankis_library_is_written_by_another_process(serve: Callable[[], Served]):
+    served = serve()
+    with served.client() as client:
+        for asked in ({"format": "colpkg"}, {"format": "apkg", "deck": "Chess endings"}):
+            answer = client.get("/api/v1/backups/latest/download", params=asked)
+            assert zipfile.is_zipfile(io.BytesIO(answer.content))
+    assert "_rsbridge" not in Path(f"/proc/{served.process.pid}/maps").read_text()

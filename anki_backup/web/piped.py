@@ -1,0 +1,53 @@
+"""Exports that Anki's library takes part in: by a process of their own, so that its memory ends with them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncGenerator, Sequence
+from typing import IO
+
+from anki_backup.errors import AnkibakError, DamageError, NotFoundError, SourceError, StorageError, UsageError
+
+SHOWN = 64 << 10
+KINDS = {kind.code: kind for kind in (NotFoundError, DamageError, SourceError, StorageError, UsageError)}
+
+
+async def blocks(command: Sequence[str], size: int) -> AsyncGenerator[bytes, None]:
+    """Yield what a command of ours prints, in blocks; its error is raised at the end of it.
+
+    Closed early, it ends the process too. The command is to log as JSON.
+    """
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=DEVNULL, stdout=PIPE, stderr=said, limit=size, start_new_session=True
+            )
+        except OSError as error:
+            raise AnkibakError(f"no process could be started: {error.strerror}") from error
+        assert process.stdout is not None
+        try:
+            while block := await process.stdout.read(size):
+                yield block
+            if await process.wait():
+                raise _error(said)
+        finally:
+            if process.returncode is None:
+                process.terminate()  # it then removes what it had in temporary folders
+                await asyncio.shield(process.wait())
+
+
+def _error(said: IO[bytes]) -> AnkibakError:
+    """Return the error that a process ended with, as the last line that it logged has it."""
+    said.seek(max(0, said.seek(0, 2) - SHOWN))
+    for line in reversed(said.read().splitlines()):
+        try:
+            told = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(told, dict) and told.get("level") == "error":
+            kind = KINDS.get(str(told.get("code")), AnkibakError)
+            return kind(str(told.get("message")), hint=told.get("hint"))
+    return AnkibakError("the export ended without a word")
