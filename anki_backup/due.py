@@ -42,6 +42,12 @@ def following(cron: str, after: datetime, zone: tzinfo | None = None) -> datetim
     return None
 
 
+def hours(cron: str, day: date) -> list[int]:
+    """Return the hours of a day at which a cron line comes, as a clock on the wall has them."""
+    line = _line(cron)
+    return sorted({at.hour for at in line.times}) if line.fits(day) else []
+
+
 def longest_gap(cron: str, after: datetime) -> timedelta:
     """Return the longest time between two of the times of a year, as a clock on the wall counts it."""
     line = _line(cron)

@@ -205,9 +205,11 @@ def _damage(view: Overview) -> Iterator[str]:
 def _all_is_well(view: Overview, ages: Mapping[str, timedelta], now: datetime) -> str:
     oldest = min(view.last_success[name].started_at for name in ages)
     if len(ages) > 1:
+        held = [(name, view.standing.get(name, view.newest.get(name))) for name in ages]
+        each = ", ".join(name + _cards(backup) for name, backup in held if backup)
         return (
             f"The cards are safe: all {len(ages)} sources had a successful run"
-            f" since {figures.ago(oldest, now)}."
+            f" since {figures.ago(oldest, now)}; {each}."
         )
     (name,) = ages
     when = figures.ago(oldest, now)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from anki_backup import chains, prune
+from anki_backup import chains, overview, prune
 from anki_backup.model import Backup
 from anki_backup.retention import DEFAULT, judge
 from anki_backup.settings import Retention
@@ -81,3 +81,16 @@ def test_sixty_days_of_eight_hours_leave_what_the_policy_says_and_little_else(fo
     newest = max(manifests, key=lambda manifest: manifest.sequence)
     assert histories.stored_bytes() < 4 * newest.collection_bytes
     assert histories.now - made[0].created_at >= timedelta(days=DAYS - 1)
+
+
+def test_what_the_repository_takes_is_known_without_a_look_at_each_of_its_files(folder: Path):
+    histories = Histories(folder / "repository", units=50)
+    for _ in range(12):
+        histories.back_up(pictures=1)
+        histories.now += 6 * HOUR
+    assert histories.prune(Retention(daily="all")).goes
+    histories.back_up()
+    known = overview.look(histories.repository.history).stored_bytes
+    assert known == histories.stored_bytes()
+    histories.repository.history.catalog_path.unlink()
+    assert overview.look(histories.repository.history).stored_bytes == known

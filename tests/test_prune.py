@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from anki_backup import chains, durable, overview, prune
+from anki_backup import chains, durable, prune
 from anki_backup.errors import BusyError, ClockError, DamageError, StorageError
 from anki_backup.forest import Forest
 from anki_backup.settings import Retention
@@ -118,16 +118,6 @@ def test_the_plan_is_what_is_done(histories):
     (event,) = (event for event in histories.events() if event["event"] == "pruned")
     assert event["backups"] == sorted(plan.goes)
     assert event["freed_bytes"] == done.freed_bytes
-
-
-def test_what_the_repository_takes_is_known_without_a_look_at_each_of_its_files(histories):
-    histories.prune(DAILY)
-    histories.source().study()
-    histories.back_up()
-    known = overview.look(histories.repository.history).stored_bytes
-    assert known == histories.stored_bytes()
-    histories.repository.history.catalog_path.unlink()
-    assert overview.look(histories.repository.history).stored_bytes == known
 
 
 def test_nothing_goes_that_was_not_agreed(histories):

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from litestar import Request, Response, get
 
+from anki_backup import figures
 from anki_backup.errors import AnkibakError, NotFoundError, SourceError
 from anki_backup.repository import Repository
 from anki_backup.spotted import Life
@@ -30,7 +31,7 @@ QUERY_LIMIT = 500
 MEDIA_LIMIT = 4 << 20
 MARKUP = re.compile(r"<style.*?</style>|<[^<>]*>|\[sound:[^\]]*\]|\[anki:[^\]]*\]", re.DOTALL | re.IGNORECASE)
 SOURCE = re.compile(r"""(<img\b[^>]*?\bsrc\s*=\s*)(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE)
-SOUND = re.compile(r"\[(?:sound:([^\]]*)|anki:play:[^\]]*)\]")
+SOUND = re.compile(r"\[(?:sound:([^\]]*)|anki:play:[qa]:(\d+))\]")
 TYPES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".gif": "gif", ".webp": "webp", ".svg": "svg+xml"}
 FRAME_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'"
 
@@ -85,7 +86,7 @@ def _row(collection: Any, card_id: int) -> Row:
     words = " ".join(html.unescape(MARKUP.sub(" ", note.fields[0] if note.fields else "")).split())
     kinds = {0: "new", 1: "learning", 2: "review", 3: "relearning"}
     state = "suspended" if card.queue == -1 else "buried" if card.queue < -1 else kinds.get(card.type, "?")
-    every = f"every {card.ivl} days" if card.type == 2 else ""
+    every = f"every {figures.counted(card.ivl, 'day')}" if card.type == 2 else ""
     return Row(
         card_id, words[:160] or "(no text)", collection.decks.name(card.odid or card.did), state, every
     )
@@ -183,13 +184,22 @@ def _rendered(repository: Repository, opened: Open, number: int, side: str) -> s
         return f'{match[1]}"data:image/{kind};base64,{base64.b64encode(data).decode()}"'
 
     body = SOURCE.sub(picture, body)
-    body = SOUND.sub(lambda match: f"<small>♪ {html.escape(match[1] or 'sound')}</small>", body)
+    sounds = output.question_av_tags if side == "front" else output.answer_av_tags
+    body = SOUND.sub(
+        lambda match: f"<small>♪ {html.escape(match[1] or _sound(sounds, match[2]))}</small>", body
+    )
     style = output.css.replace("</", "<\\/")
     return (
         "<!doctype html><html><head><meta charset=utf-8><title>card</title>"
         f"<style>body{{margin:16px}}img{{max-width:100%}}{style}</style></head>"
         f'<body class="card card1">{body}</body></html>'
     )
+
+
+def _sound(sounds: list[Any], number: str) -> str:
+    """Return the name of a sound that a template plays; what is spoken by a machine has none."""
+    at = int(number[:6])
+    return str(getattr(sounds[at], "filename", "speech")) if at < len(sounds) else "sound"
 
 
 HANDLERS = [search, card, side]

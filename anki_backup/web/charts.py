@@ -6,6 +6,7 @@ of one colour are one path: a year of days is two kilobytes.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
@@ -157,15 +158,19 @@ def growth(
 def bars(values: Sequence[int], labels: Sequence[str], label: str) -> Markup:
     """A bar for each value; every seventh has its words under it."""
     wide, height = 14.0, 120.0
-    top = max(values, default=0) or 1
-    body = [_text(0, 9, figures.count(max(values, default=0)), kind="peak")]
+    # What is overdue stands for weeks, perhaps: the days after it would be nothing beside it.
+    top = max(values[1:], default=0) or max(values, default=0) or 1
+    body = [_text(0, 9, figures.count(top), kind="peak")]
     for at, (value, words) in enumerate(zip(values, labels, strict=True)):
-        tall = max(value / top * (height - 34), 1.0 if value else 0.0)
+        tall = max(min(value / top, 1.0) * (height - 34), 1.0 if value else 0.0)
         kind = "bar late" if at == 0 else "bar"
+        x, y = at * (wide + 4), height - 18 - tall
         body.append(
-            f'<rect class="{kind}" x="{at * (wide + 4):g}" y="{height - 18 - tall:.1f}" width="{wide:g}"'
+            f'<rect class="{kind}" x="{x:g}" y="{y:.1f}" width="{wide:g}"'
             f' height="{tall:.1f}" rx="2"><title>{escape(words)}: {value}</title></rect>'
         )
+        if value > top:  # broken off
+            body.append(f'<path class="cut" d="M{x - 1:g} {y + 14:.1f}l{wide + 2:g} -6v4l-{wide + 2:g} 6z"/>')
         if at and at % 7 == 1:
             body.append(_text(at * (wide + 4), height - 4, words))
     return _svg(len(values) * (wide + 4), height, label, body, "bars")
@@ -207,18 +212,28 @@ def treemap(items: Sequence[tuple[str, int]], label: str) -> Markup:
     for place, ((name, number), (x, y, w, h)) in enumerate(
         zip(items, _squarified(sizes, width, height), strict=False)
     ):
-        fits = int((w - 14) / 7.2)
-        words = name if len(name) <= fits else name[: max(fits - 1, 0)] + "…"
         inside = ""
-        if fits >= 3 and h >= 24:
-            inside = _text(x + 8, y + 18, words, kind="name")
-            if h >= 42 and fits >= 5:
-                inside += _text(x + 8, y + 34, figures.count(number), kind="number")
+        if w >= 36 and h >= 24:
+            inside = _text(8, 18, _shortened(name, w - 14), kind="name")
+            if h >= 42 and w >= 50:
+                inside += _text(8, 34, figures.count(number), kind="number")
+        # An image of its own cuts off what runs over: nobody here knows how wide letters are.
+        w, h = max(w - 3, 1), max(h - 3, 1)
         body.append(
-            f'<g><title>{escape(name)}: {number}</title><rect class="t{place % 8}" x="{x:.1f}" y="{y:.1f}"'
-            f' width="{max(w - 3, 1):.1f}" height="{max(h - 3, 1):.1f}" rx="4"/>{inside}</g>'
+            f'<svg x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}"><title>{escape(name)}: {number}'
+            f'</title><rect class="t{place % 8}" width="{w:.1f}" height="{h:.1f}" rx="4"/>{inside}</svg>'
         )
     return _svg(width, height, label, body, "treemap")
+
+
+def _shortened(name: str, room: float) -> str:
+    """Return as much of a name as has room, about."""
+    width = 0.0
+    for at, letter in enumerate(name):
+        width += 12.5 if unicodedata.east_asian_width(letter) in "WF" else 7.2
+        if width > room:
+            return name[: max(at - 1, 0)] + "…"
+    return name
 
 
 def _squarified(

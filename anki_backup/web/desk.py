@@ -16,17 +16,24 @@ from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
-from anki_backup import cooldown, events, overview, pictures
+from anki_backup import cooldown, events, pictures
 from anki_backup.config import Config
 from anki_backup.entries import Entry
 from anki_backup.errors import DamageError, NotFoundError
-from anki_backup.model import ID_PATTERN, Backup, BackupManifest, DeckStats, Run, dump, file_name_text
+from anki_backup.model import (
+    ID_PATTERN,
+    Backup,
+    BackupManifest,
+    DeckStats,
+    MediaFile,
+    Run,
+    file_name_text,
+)
 from anki_backup.pictures import Pictures
 from anki_backup.repository import Repository
 from anki_backup.view import View
 
 KEPT = 512
-EMPTIED = b'"kind":"empty"'
 T = TypeVar("T")
 State = tuple[tuple[int, int, int], ...]
 
@@ -181,13 +188,16 @@ class Desk:
 
         return self.remembered(("deck cards", backup_id), read)
 
-    def picture(self, backup_id: str, name: str, limit: int = 1 << 20) -> bytes | None:
-        """Return a small media file of a backup; None where there is none, or it is large."""
-        files = self.remembered(
+    def media(self, backup_id: str) -> dict[str, MediaFile]:
+        """Return the media files of a backup by their names as text."""
+        return self.remembered(
             ("media", backup_id),
             lambda: {file_name_text(file.name): file for file in self.repository.media(backup_id)},
         )
-        file = files.get(name)
+
+    def picture(self, backup_id: str, name: str, limit: int = 1 << 20) -> bytes | None:
+        """Return a small media file of a backup; None where there is none, or it is large."""
+        file = self.media(backup_id).get(name)
         return b"".join(self.repository.store.blocks(file.sha256)) if file and file.size <= limit else None
 
     # Runs and events
@@ -208,42 +218,6 @@ class Desk:
         more = str(found[limit - 1][0]) if len(found) > limit else None
         return [run for _, run in found[:limit]], more
 
-    def rollbacks(self) -> list[dict[str, Any]]:
-        """Return the rollbacks that the event log holds, oldest first."""
-
-        def make() -> list[dict[str, Any]]:
-            lines = events.mentioning(self.repository.history.log, b'"rollback"')
-            return [line.event for line in lines if line.event and line.event["event"] == "rollback"]
-
-        return self.remembered("rollbacks", make)
-
-    def began_at(self) -> datetime | None:
-        """Return when something was first recorded here, which imported backups may be older than."""
-        log = self.repository.history.log
-        first = next((line.event for line in events.read(log) if line.event), None)
-        return _moment(first["at"]) if first else None
-
-    def alarmed(self) -> set[str]:
-        """Return the backups that raised an alarm, whatever became of it."""
-
-        def make() -> set[str]:
-            lines = events.mentioning(self.repository.history.log, b'"alarm"')
-            found = [line.event for line in lines if line.event and line.event["event"] == "alarm"]
-            # An account that was emptied has its alarm at the last backup before.
-            return {str(event.get("backup")) for event in found if EMPTIED not in dump(event.get("alarm"))}
-
-        return self.remembered("alarmed", make)
-
-    def alarming(self, source: str | None) -> list[Backup]:
-        """Return the backups of a source with an open alarm, oldest first."""
-
-        def make() -> list[Backup]:
-            enabled = list(self.config.sources)
-            return overview.look(self.repository.history, enabled).alarms
-
-        found = self.remembered("alarms", make)
-        return [backup for backup in found if source is None or backup.source == source]
-
     def pointers(self) -> dict[str, str]:
         """Return which backup is the active state of each source."""
         try:
@@ -262,14 +236,6 @@ class Desk:
             return 0
         left = cooldown.left_after(newest[-1], self.config.security.rollback_cooldown, now)
         return ceil(left / timedelta(seconds=1))
-
-
-def _moment(text: str) -> datetime | None:
-    """Return the moment that an event has written down, None where it is none."""
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _look(path: Path) -> tuple[int, int, int]:

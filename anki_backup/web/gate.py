@@ -61,6 +61,7 @@ class Who(NamedTuple):
     session: str | None = None
     token: str | None = None
     may_read: bool = False
+    may_log_in: bool = True
     secure: bool = False
     form: Mapping[str, str] = {}
     base: str = ""
@@ -173,7 +174,9 @@ class Gate:
             secure = headers.get("x-forwarded-proto", "").strip() == "https"
             forwarded = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
             who = who._replace(client=forwarded if _is_address(forwarded) else who.client)
-        who = who._replace(secure=secure, may_read=self.security.public_read)
+        who = who._replace(
+            secure=secure, may_read=self.security.public_read, may_log_in=self.security.auth_enabled
+        )
         if not self.security.auth_enabled:
             return who
         if (given := headers.get("authorization")) is not None:

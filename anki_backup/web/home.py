@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from litestar import Request, Response, get
 from markupsafe import Markup
 
-from anki_backup import figures
+from anki_backup import due, figures
 from anki_backup.config import Config
 from anki_backup.entries import Entry
 from anki_backup.model import Backup, Run
 from anki_backup.safety import Safety
-from anki_backup.web import charts, house
+from anki_backup.web import charts, happened, house
 from anki_backup.web.desk import Desk, now
 from anki_backup.web.house import House
 
@@ -27,7 +27,7 @@ TOP_DECKS = 6
 # Verified each week by the units as shipped; a month leaves room for a laptop that was away.
 UNPROVED = timedelta(days=35)
 # A worse outcome in an hour hides a better one.
-RANK = ("unchanged", "saved", "warning", "missed", "failed")
+RANK = ("unchanged", "saved", "warning", "failed")
 OUTCOMES = {"created": "saved", "skipped": "unchanged", "failed": "failed", "interrupted": "warning"}
 
 
@@ -38,9 +38,12 @@ async def show(request: Asked, source: str | None = None) -> Response[bytes]:
 
     def build() -> Response[bytes]:
         verdict = here.safety()
-        care = list(cautions(verdict, here.desk.began_at(), here.config, now())) if verdict.safe else []
+        care = (
+            list(cautions(verdict, happened.began_at(here.desk), here.config, now())) if verdict.safe else []
+        )
         known = here.desk.sources()
-        chosen = source if source in known else _main_source(here, known)
+        here.desk.know(source or None)
+        chosen = source or _main_source(here, known)
         values = here.desk.remembered(("home", chosen, _hour()), lambda: _values(here.desk, chosen))
         return here.paper.page(
             request,
@@ -62,7 +65,9 @@ def advice(verdict: Safety) -> dict[str, str] | None:
         return None
     if verdict.alarms:
         found = verdict.alarms[0]
-        return {"words": "See what is gone", "path": f"/backups/{found.backup}"}
+        if found.alarm.kind == "empty":  # the alarm is that of the last backup before
+            return {"words": "Put it back", "path": f"/backups/{found.backup}/rollback"}
+        return {"words": "See what is gone", "path": f"/compare?to={found.backup}"}
     if verdict.findings:
         return {"words": "See the backups", "path": "/backups"}
     return {"words": "See the runs", "path": "/runs"}
@@ -109,6 +114,8 @@ def _values(desk: Desk, source: str | None) -> dict[str, Any]:
     newest = desk.backups(entries[-NEWEST:][::-1])
     sampled = desk.sampled(source, POINTS) if source else []
     history = desk.backups(sampled)
+    if source and history and (standing := desk.standing_of(source)).id != history[-1].id:
+        history.append(standing)  # rolled back to, so it is what there is
     strip, counts = runs_strip(desk, source)
     return {
         "rows": with_changes(desk, newest),
@@ -178,7 +185,7 @@ def runs_strip(desk: Desk, source: str | None) -> tuple[Markup, Counter[str]]:
     since = now().replace(minute=0, second=0, microsecond=0) - timedelta(days=DAYS + 1)
     found: dict[tuple[int, int], str] = {}
     counts: Counter[str] = Counter()
-    alarmed = desk.alarmed()
+    alarmed = happened.alarmed(desk)
     for run in desk.runs(source, since, DAYS * 24 * 4):
         at = run.started_at.astimezone(zone)
         column = (at.date() - days[0]).days
@@ -188,8 +195,26 @@ def runs_strip(desk: Desk, source: str | None) -> tuple[Markup, Counter[str]]:
             place = (column, at.hour)
             if RANK.index(word) > RANK.index(found.get(place, RANK[0])) or place not in found:
                 found[place] = word
+    for place in _missed(desk, source, days):
+        if place not in found:
+            found[place], counts["missed"] = "missed", counts["missed"] + 1
     told = ", ".join(f"{number} {word}" for word, number in counts.most_common()) or "none"
     return charts.strip(found, days, f"Runs of the last {DAYS} days by hour: {told}"), counts
+
+
+def _missed(desk: Desk, source: str | None, days: list[date]) -> Iterator[tuple[int, int]]:
+    """Yield the hours that are over at which a source was due, as places of day and hour."""
+    names = [source] if source else list(desk.config.sources)
+    for name in names:
+        settings, begun = desk.config.sources.get(name), happened.begun(desk, name)
+        cron = desk.config.schedule_of(name).cron if settings and settings.enabled else None
+        if cron is None or begun is None:
+            continue
+        first, last = (at.astimezone(desk.zone) for at in (begun, now() - timedelta(hours=1)))
+        for column, day in enumerate(days):
+            for hour in due.hours(cron, day):
+                if (first.date(), first.hour) < (day, hour) <= (last.date(), last.hour - 1):
+                    yield column, hour
 
 
 def _growth(desk: Desk, source: str | None, sampled: list[Entry]) -> dict[str, Any] | None:
@@ -226,15 +251,17 @@ def _growth(desk: Desk, source: str | None, sampled: list[Entry]) -> dict[str, A
 
 def _flags(desk: Desk, source: str | None, first: datetime) -> list[tuple[float, str, str]]:
     flags = []
-    for event in desk.rollbacks():
+    for event in happened.rollbacks(desk):
         at = datetime.fromisoformat(event["at"])
         if event.get("source") == source and at >= first:
             back = figures.local(at, desk.zone)
             flags.append((at.timestamp(), "rolled", f"rolled back to {event.get('to')} on {back}"))
-    for backup in desk.alarming(source):
-        if backup.alarm:
-            words = f"{backup.alarm.kind} fell from {backup.alarm.before} to {backup.alarm.after}"
-            flags.append((backup.created_at.timestamp(), "shrunk", words))
+    for at, backup, alarm in happened.raised(desk):
+        entry = desk.places().get(backup)
+        if entry and entry.source == source and at >= first:
+            shrunk = f"{alarm.kind} fell from {alarm.before:,} to {alarm.after:,}"
+            words = {"empty": "the account was emptied", "deck": "decks were gone"}.get(alarm.kind, shrunk)
+            flags.append((at.timestamp(), "shrunk", words))
     return sorted(flags)[-12:]
 
 

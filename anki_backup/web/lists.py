@@ -14,7 +14,7 @@ from anki_backup.errors import UsageError
 from anki_backup.keys import keys
 from anki_backup.model import Run
 from anki_backup.values import REDACTED, Secret, duration
-from anki_backup.web import house
+from anki_backup.web import happened, house
 from anki_backup.web.desk import now
 from anki_backup.web.home import runs_strip, with_changes, word_of
 from anki_backup.web.house import House
@@ -22,6 +22,7 @@ from anki_backup.web.house import House
 Asked = Request[Any, Any, Any]
 PER_PAGE = 40
 RUNS_PER_PAGE = 60
+OUTCOMES = ("created", "skipped", "warning", "failed", "interrupted")
 
 
 @get("/backups", include_in_schema=False)
@@ -32,8 +33,8 @@ async def backups(
     here = house.of(request)
 
     def build() -> Response[bytes]:
-        known = here.desk.sources()
-        chosen = source if source in known else None
+        known, chosen = here.desk.sources(), source or None
+        here.desk.know(chosen)
         start = _since(here, since)
         found, more = here.desk.page(chosen, start, before or None, PER_PAGE)
         rows = with_changes(here.desk, found)
@@ -99,11 +100,13 @@ async def runs(
     here = house.of(request)
 
     def build() -> Response[bytes]:
-        known = here.desk.sources()
-        chosen = source if source in known else None
+        known, chosen = here.desk.sources(), source or None
+        here.desk.know(chosen)
+        if outcome and outcome not in OUTCOMES:
+            raise UsageError(f"there is no outcome {outcome!r}", hint=f"Choose one of {', '.join(OUTCOMES)}.")
         number = house.whole(page, "page", 1, 1000)
         found = here.desk.runs(chosen, None, RUNS_PER_PAGE * number * (8 if outcome else 1) + 1)
-        alarmed = here.desk.alarmed()
+        alarmed = happened.alarmed(here.desk)
         kept = [run for run in found if not outcome or outcome in (run.outcome, word_of(run, alarmed))]
         shown = kept[(number - 1) * RUNS_PER_PAGE : number * RUNS_PER_PAGE]
         strip, counts = runs_strip(here.desk, chosen)

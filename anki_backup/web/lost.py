@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from litestar import Request, Response, get
 
 from anki_backup.entries import Entry
+from anki_backup.errors import UsageError
 from anki_backup.model import Backup
 from anki_backup.spotted import Hit
 from anki_backup.web import house
@@ -25,7 +26,7 @@ WAYS = {
     "all": ("Everything after a wrong sync", "It looks as it did long ago, or like another device."),
 }
 # A deck that has less than this of what it had counts as lost.
-LEFT = 0.7
+LEFT = 0.9
 
 
 class Holding(NamedTuple):
@@ -51,10 +52,13 @@ async def show(
     """What was lost? Then: where it still is."""
     here = house.of(request)
     text = (q or "").strip()[:QUERY_LIMIT]
+    if what and what not in WAYS:
+        raise UsageError(f"nobody can lose {what!r} here", hint=f"Choose one of {', '.join(WAYS)}.")
 
     def choose() -> str | None:
+        here.desk.know(source or None)
         entries = here.desk.entries()
-        return source if source in here.desk.sources() else entries[-1].source if entries else None
+        return source or (entries[-1].source if entries else None)
 
     chosen = await here.desk.ask(choose)
     found = Found[Hit]([], {})
@@ -63,7 +67,7 @@ async def show(
 
     def build() -> Response[bytes]:
         desk = here.desk
-        way = what if what in WAYS else None
+        way = what or None
         decks: list[LostDeck] = []
         drops: list[Drop] = []
         exchanges: list[Exchange] = []

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from anki_backup.web import cards, changes, home, lists, lost, single
+from anki_backup.web import cards, changes, home, lists, lost, media, single
 
-HANDLERS = [home.show, *lists.HANDLERS, *single.HANDLERS, *changes.HANDLERS, *lost.HANDLERS, *cards.HANDLERS]
+HANDLERS = [
+    home.show,
+    *lists.HANDLERS,
+    *single.HANDLERS,
+    *media.HANDLERS,
+    *changes.HANDLERS,
+    *lost.HANDLERS,
+    *cards.HANDLERS,
+]

@@ -24,6 +24,9 @@ HERE = Path(__file__).parent
 STYLE = HERE / "static" / "style.css"
 # What means more than itself within the quotes of Anki's search.
 SPECIAL = re.compile(r'[\\"*_]')
+# Pages that repeat nothing of what was asked for: their length tells nothing of what is secret in them.
+PACKED = {"home", "backup", "compare", "rollback"}
+ALARMS = {"empty": "emptied after it", "deck": "decks gone"}
 STATES = {"created": "saved", "skipped": "unchanged", "failed": "failed", "interrupted": "interrupted"}
 
 
@@ -91,6 +94,8 @@ class Paper:
             "utc": figures.utc,
             "ago": lambda at: figures.ago(at, datetime.now(UTC)),
             "path": lambda text: quote(str(text), safe="", errors="replace"),
+            "alarm": lambda kind: ALARMS.get(kind, f"{kind} shrank"),
+            "counted": figures.counted,
             "state": lambda outcome: STATES.get(outcome, outcome),
         }
         self.templates.tests["one"] = lambda number: number == 1
@@ -110,7 +115,10 @@ class Paper:
             "query": query,
         }
         text = self.templates.get_template(f"{name}.html").render({**known, **values})
-        return Response(html(text), status_code=status, media_type="text/html")
+        body, headers = html(text), {"Vary": "Accept-Encoding"} if name in PACKED else {}
+        if headers and "gzip" in request.headers.get("accept-encoding", ""):
+            body, headers = gzip.compress(body, 6, mtime=0), {**headers, "Content-Encoding": "gzip"}
+        return Response(body, status_code=status, headers=headers, media_type="text/html")
 
 
 def query(values: Mapping[str, Any]) -> str:

@@ -151,18 +151,6 @@ async def download(
     return await here.hall.send(request, here.desk.repository, backup, format or None, deck or None)
 
 
-@get("/backups/{backup_id:str}/media/{name:str}", include_in_schema=False)
-async def media(request: Asked, backup_id: str, name: str) -> Response[Any]:
-    """A small picture of a backup."""
-    here = house.of(request)
-    backup = await here.desk.ask(here.desk.backup, backup_id)
-    kind = downloads.PICTURES.get(name[name.rfind(".") :].lower())
-    data = await here.desk.ask(here.desk.picture, backup.id, name) if kind else None
-    if data is None:
-        raise Refused(404, "there is no such picture")
-    return Response(data, media_type=f"image/{kind}", headers={"Cache-Control": "private, max-age=86400"})
-
-
 # Rolling back
 
 
@@ -277,8 +265,17 @@ async def job(request: Asked, job_id: str) -> Response[Any]:
             source = progress.result.get("source")
         if what == "rollback" and source is None and progress.job.backup:
             source = here.desk.backup(progress.job.backup).source
+        settings = here.config.sources.get(source or "")
+        server = settings is not None and _is_of_server(here, source or "", settings)
         page = here.paper.page(
-            request, "job", progress=progress, what=what, source=source, seconds=_seconds(progress.job)
+            request,
+            "job",
+            progress=progress,
+            what=what,
+            undo="--undo" in progress.job.words,
+            source=source,
+            place={"kind": settings.kind if settings else None, "server": server},
+            seconds=_seconds(progress.job),
         )
         if progress.state == "running":
             page.headers["Refresh"] = "2"
@@ -291,4 +288,4 @@ def _seconds(job: Any) -> int:
     return int((now() - job.started_at).total_seconds())
 
 
-HANDLERS = [show, download, media, confirm, roll_back, undo, act, run, job]
+HANDLERS = [show, download, confirm, roll_back, undo, act, run, job]

@@ -29,6 +29,7 @@ PAGES = {
     "backups": "/backups",
     "backup": "/backups/latest",
     "cards": "/backups/latest/cards",
+    "media": "/backups/latest/media",
     "rollback": "/backups/latest/rollback",
     "compare": "/compare",
     "lost": "/lost",
@@ -107,14 +108,18 @@ def look_closely(chromium):
                 # All that the dark changes are the colours.
                 options = {"resultTypes": ["violations"], "preload": False}
                 options |= {"runOnly": ["color-contrast"]} if light == "dark" else {}
-                answer = axe.run(page, options=options).response
-                found = [each for each in answer["violations"] if each["impact"] in SERIOUS]
-                told = [(each["id"], [node["html"][:120] for node in each["nodes"][:3]]) for each in found]
-                assert told == [], f"{name}, {light}"
-                for width in (1280, 360) if pages is not PAGES else ():
+                for width in (360, 1280):
                     page.set_viewport_size({"width": width, "height": 800})
-                    assert page.evaluate("document.documentElement.scrollWidth") <= width, name
-                    keep(page, f"{name}-{light}-{width}")
+                    if (light, width) != ("dark", 360):
+                        answer = axe.run(page, options=options).response
+                        found = [each for each in answer["violations"] if each["impact"] in SERIOUS]
+                        told = [
+                            (each["id"], [node["html"][:120] for node in each["nodes"]]) for each in found
+                        ]
+                        assert told == [], f"{name}, {light}, {width}"
+                    if pages is not PAGES:
+                        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+                        keep(page, f"{name}-{light}-{width}")
         page.context.close()
 
     return look
@@ -136,7 +141,9 @@ def test_axe_finds_nothing_serious_whatever_colour_home_has(serve, look_closely)
     after(served.place, "UPDATE notes SET flds = flds || ' x' WHERE id % 2")
     (media / "picture 3.png").rename(media / "another.png")
     after(served.place)
-    look_closely(served, {"lost-media-exchanged": "/lost?what=media"}, "text=Where the number hides it")
+    look_closely(
+        served, {"lost-media-exchanged": "/lost?what=media"}, "text=As many as before, but other ones"
+    )
     shutil.rmtree(media)
     after(served.place)
     look_closely(served, {"home-amber": "/"}, ".verdict.careful")
@@ -204,11 +211,11 @@ def test_a_rollback_is_confirmed_followed_and_undone(chromium, serve):
     assert "Nothing was changed" in page.inner_text("main")
     page.fill("#word", "desktop")
     page.click("form.confirm button")
-    page.wait_for_selector("text=Done", timeout=60_000)
+    page.wait_for_selector("h2:text-is('Done')", timeout=60_000)
     keep(page, "job-light-1280")
     assert served.repository.pointers()["desktop"] == target.id
     page.click("text=Undo this rollback")
-    page.wait_for_selector("text=Done", timeout=60_000)
+    page.wait_for_selector("h2:text-is('Done')", timeout=60_000)
     active = served.repository.find(served.repository.pointers()["desktop"])
     assert active.content_hash == newest.content_hash != target.content_hash
     page.context.close()

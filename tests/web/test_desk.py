@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from anki_backup import config, events, metrics
 from anki_backup.repository import Repository
+from anki_backup.web import happened
 from anki_backup.web.comparing import Comparing
 from anki_backup.web.desk import KEPT, Desk
 from anki_backup.web.house import House
@@ -77,7 +78,7 @@ def test_events_that_are_not_as_ours_are_stop_no_page(serve):
     lines = log.read_bytes()
     log.write_bytes(events.encode({"n": 1, "at": "one day", "event": "run_started"}) + lines)
     desk = Desk(served.place / "repository", config.load(served.place / "config.toml", {}), None)
-    assert desk.began_at() is None and isinstance(desk.alarmed(), set)
+    assert happened.began_at(desk) is None and isinstance(happened.alarmed(desk), set)
     with served.client() as client:
         assert {client.get(path).status_code for path in ("/", "/runs")} == {200}
 

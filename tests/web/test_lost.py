@@ -72,7 +72,7 @@ def exchanges(served: Served, what: str) -> list[tuple[str, str, str]]:
     """Return what the wizard says of what the number of all hides: the words, and the two backups."""
     with served.client() as client:
         shown = client.get(f"/lost?what={what}", headers=PAGE).text
-    hidden = shown.partition("Where the number hides it")[2]
+    hidden = shown.partition("As many as before, but other ones")[2]
     return [
         (re.sub(r"<[^>]*>", "", each), *re.search(r"/compare\?from=([^&]*)&amp;to=([^\"]*)\"", each).groups())
         for each in re.findall(r"<li.*?</li>", hidden, re.DOTALL)
@@ -101,7 +101,7 @@ def test_a_picture_that_was_exchanged_for_another_is_shown_where_its_list_became
 def test_cards_that_went_from_a_deck_while_as_many_came_into_another_are_shown(serve):
     served: Served = serve()
     with served.client() as client:
-        assert "Where the number hides it" not in client.get("/lost?what=cards", headers=PAGE).text
+        assert "As many as before, but other ones" not in client.get("/lost?what=cards", headers=PAGE).text
     some = f"(SELECT id FROM cards WHERE did = {CHESS} ORDER BY id LIMIT 12)"
     before = after(served.place, EDIT)
     # Twelve of another deck come for twelve of this one.

@@ -146,3 +146,50 @@ def test_the_heads_of_tables_are_heads(served: Served, path):
     with served.client() as client:
         heads = re.findall(r"<thead>.*?</thead>", client.get(path, headers=PAGE).text, re.DOTALL)
     assert heads and not any("<td" in head for head in heads)
+
+
+def test_a_filter_that_means_nothing_is_told(served: Served):
+    asked = (
+        "/?source=nope",
+        "/backups?source=nope",
+        "/runs?source=nope",
+        "/runs?outcome=foo",
+        "/lost?what=foo",
+    )
+    with served.client() as client:
+        answers = [client.get(path, headers=PAGE) for path in asked]
+    assert [answer.status_code for answer in answers] == [404, 404, 404, 400, 400]
+    assert "desktop" in answers[0].text and "created, skipped" in answers[3].text
+
+
+def test_pages_that_repeat_nothing_are_packed(served: Served):
+    packed = {}
+    with served.client() as client:
+        for path in ("/", "/backups/latest", "/compare", "/lost?q=aorta", "/backups/latest/cards?q=aorta"):
+            answer = client.get(path, headers={**PAGE, "Accept-Encoding": "gzip"})
+            packed[path] = answer.headers.get("content-encoding") == "gzip"
+    assert list(packed.values()) == [True, True, True, False, False]
+
+
+def test_an_account_that_was_emptied_is_put_back_from_the_last_backup_before(serve):
+    served: Served = serve()
+    backup = served.repository.backups()[-1]
+    for each in served.repository.backups():
+        if each.alarm:
+            with served.repository.writing("test"):
+                served.repository.record("acknowledge", backup=each.id)
+    emptied = {"kind": "empty", "before": 4000, "after": 0, "since": backup.created_at}
+    with served.repository.writing("test"):
+        served.repository.record("alarm", backup=backup.id, alarm=emptied)
+    home, page = shown(served, "/"), shown(served, f"/backups/{backup.id}")
+    assert f'href="/backups/{backup.id}/rollback">Put it back' in home
+    assert "emptied after it" in page and "shrank" not in page
+
+
+def test_an_hour_that_was_due_and_had_no_run_is_told(serve):
+    missed = []
+    for line in ('cron = "0 * * * *"', 'cron = "0 3 * * *"', 'calendar = "hourly"'):
+        told = shown(serve(settings=f"[schedule]\n{line}\n"), "/runs")
+        found = re.search(r'aria-label="Runs of[^"]*?(\d+) missed', told)
+        missed.append(int(found[1]) if found else 0)
+    assert missed[0] > missed[1] >= missed[2] == 0

@@ -1,0 +1,72 @@
+"""Media inside a backup: which files it has, small pictures of them, and each one as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request, Response, get
+from litestar.response import Stream
+
+from anki_backup.web import downloads, house
+from anki_backup.web.replies import Refused
+
+Asked = Request[Any, Any, Any]
+PER_PAGE = 60
+QUERY_LIMIT = 200
+THUMB_LIMIT = 300_000
+
+
+@get("/backups/{backup_id:str}/media", include_in_schema=False)
+async def listing(
+    request: Asked, backup_id: str, q: str | None = None, page: str | None = None
+) -> Response[bytes]:
+    """The media files of a backup, or those with a word in their names."""
+    here = house.of(request)
+    text, number = (q or "").strip()[:QUERY_LIMIT], house.whole(page, "page", 1, 100_000)
+
+    def build() -> Response[bytes]:
+        backup = here.desk.backup(backup_id)
+        wanted = text.casefold()
+        found = [
+            (name, file) for name, file in here.desk.media(backup.id).items() if wanted in name.casefold()
+        ]
+        return here.paper.page(
+            request,
+            "media",
+            backup=backup,
+            q=text,
+            files=found[(number - 1) * PER_PAGE : number * PER_PAGE],
+            found=len(found),
+            page=number,
+            more=len(found) > number * PER_PAGE,
+            pictures=tuple(downloads.PICTURES),
+            small=THUMB_LIMIT,
+        )
+
+    return await here.desk.ask(build)
+
+
+@get("/backups/{backup_id:str}/media/{name:str}", include_in_schema=False)
+async def one(request: Asked, backup_id: str, name: str, download: str | None = None) -> Response[Any]:
+    """A small picture of a backup, or any file of its media as a download."""
+    here = house.of(request)
+    backup = await here.desk.ask(here.desk.backup, backup_id)
+    if download:
+        file = (await here.desk.ask(here.desk.media, backup.id)).get(name)
+        if file is None:
+            raise Refused(404, "there is no such file")
+        headers = {
+            "Content-Disposition": downloads.disposition(name),
+            "Content-Length": str(file.size),
+            "ETag": f'"{file.sha256[:24]}"',
+        }
+        blocks = here.desk.repository.store.blocks(file.sha256)
+        return Stream(blocks, headers=headers, media_type="application/octet-stream")
+    kind = downloads.PICTURES.get(name[name.rfind(".") :].lower())
+    data = await here.desk.ask(here.desk.picture, backup.id, name) if kind else None
+    if data is None:
+        raise Refused(404, "there is no such picture")
+    return Response(data, media_type=f"image/{kind}", headers={"Cache-Control": "private, max-age=86400"})
+
+
+HANDLERS = [listing, one]

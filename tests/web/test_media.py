@@ -1,0 +1,41 @@
+"""Media of a backup by browser: listed, found by a part of the name, and given back as they were."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from tests.web.conftest import Served
+
+PAGE = {"Accept": "text/html"}
+
+
+def test_each_file_is_listed_and_given_back(served: Served):
+    backup = served.repository.backups()[-1]
+    files = {file.name.decode(): file for file in served.repository.media(backup.id)}
+    with served.client() as client:
+        shown = client.get(f"/backups/{backup.id}/media", headers=PAGE).text
+        for name, file in files.items():
+            assert name in shown
+            answer = client.get(f"/backups/{backup.id}/media/{name}?download=1")
+            assert hashlib.sha256(answer.content).hexdigest() == file.sha256
+            assert int(answer.headers["content-length"]) == file.size
+            assert answer.headers["content-disposition"].startswith("attachment; ")
+        some = client.get(f"/backups/{backup.id}/media", params={"q": "PICTURE 3"}, headers=PAGE).text
+    assert [name in some for name in files] == ["picture 3" in name.casefold() for name in files]
+
+
+@pytest.mark.parametrize(
+    "asked", ["media?page=x", "media/none.png?download=1", "media/..%2F..%2Fmarker?download=1"]
+)
+def test_what_is_not_there_is_told(served: Served, asked: str):
+    with served.client() as client:
+        assert client.get(f"/backups/latest/{asked}", headers=PAGE).status_code in (400, 404)
+
+
+def test_a_file_that_is_gone_can_be_fetched_where_it_is_found(serve):
+    served: Served = serve()
+    with served.client() as client:
+        shown = client.get("/lost", params={"q": "picture 3"}, headers=PAGE).text
+        assert "media/picture%203.png?download=1" in shown
