@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from anki_backup.entries import Entry
 from anki_backup.errors import NotFoundError
+from anki_backup.model import ID_PATTERN
 
 SOURCE = re.compile(r"([a-z][a-z0-9_-]*):(.+)")
 LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
@@ -18,7 +19,8 @@ SHOWN = 3
 def resolve(text: str, entries: Sequence[Entry], zone: tzinfo | None = None) -> Entry:
     """Return the one backup that `text` names among `entries`, which are oldest first.
 
-    An exact id wins over a prefix. `@DAY` is the last one up to the end of that
+    An exact id wins over a prefix, and a whole id is none: what it once named is gone,
+    and what was made in the same second is another backup. `@DAY` is the last one up to the end of that
     day in `zone`, the machine's when None. NotFoundError when there is none, or
     when a prefix fits several.
     """
@@ -32,8 +34,10 @@ def resolve(text: str, entries: Sequence[Entry], zone: tzinfo | None = None) -> 
         return _nth(text, entries, int(match[1] or 0))
     if match := DAY.fullmatch(wanted):
         return _up_to(text, entries, match[1], zone)
-    exact = [entry for entry in entries if entry.id == wanted]
-    found = exact or [entry for entry in entries if wanted and entry.id.startswith(wanted)]
+    found = [entry for entry in entries if entry.id == wanted]
+    whole = ID_PATTERN.fullmatch(wanted)
+    if wanted and not found and (not whole or whole[2] == "1"):  # which no id ends in: they count from 2
+        found = [entry for entry in entries if entry.id.startswith(wanted)]
     if len(found) == 1:
         return found[0]
     if not found:

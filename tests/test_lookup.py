@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
@@ -54,6 +55,13 @@ def found(text: str, zone: timezone | ZoneInfo = UTC, entries: list[Entry] = ENT
 def test_an_exact_id_wins_over_a_prefix():
     assert found("2026-11-01T10-00-00Z") == 4
     assert found("2026-11-01T10-00-00Z-2") == 5
+
+
+def test_a_whole_id_that_is_gone_never_names_what_was_made_in_the_same_second():
+    left = [each for each in ENTRIES if each.id != "2026-11-01T10-00-00Z" and each.sequence != 6]
+    with pytest.raises(NotFoundError, match="there is no backup 2026-11-01T10-00-00Z"):
+        resolve("2026-11-01T10-00-00Z", left)
+    assert resolve("2026-11-01T10-00-0", left).sequence == 5
 
 
 def test_a_prefix_is_enough_where_it_fits_one():
@@ -155,6 +163,7 @@ def test_any_text_names_a_backup_or_none(text):
 def test_a_prefix_never_names_another_backup(number, length):
     prefix = ENTRIES[number].id[:length]
     fitting = [entry for entry in ENTRIES if entry.id.startswith(prefix)]
+    fitting = [entry for entry in fitting if not re.fullmatch(".*Z(-[02-9])?", prefix) or entry.id == prefix]
     exact = [entry for entry in fitting if entry.id == prefix]
     if len(exact or fitting) == 1:
         assert resolve(prefix, ENTRIES, UTC) == (exact or fitting)[0]
