@@ -88,6 +88,7 @@ class Paper:
             "signed": signed,
             "search_of_deck": search_of_deck,
             "local": lambda at: figures.local(at, zone),
+            "second": lambda seconds: figures.local(datetime.fromtimestamp(seconds, UTC), zone),
             "day": lambda at: f"{at.astimezone(zone):%A, %d %B %Y}",
             "date": lambda at: _short_date(at.astimezone(zone)),
             "clock": lambda at: f"{at.astimezone(zone):%H:%M}",

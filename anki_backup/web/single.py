@@ -274,6 +274,7 @@ async def job(request: Asked, job_id: str) -> Response[Any]:
             what=what,
             undo="--undo" in progress.job.words,
             source=source,
+            places=here.desk.places(),
             place={"kind": settings.kind if settings else None, "server": server},
             seconds=_seconds(progress.job),
         )
