@@ -30,6 +30,10 @@ path = "{SOURCE}"
 """
 # All points and all states, as a nightly run does, or a sample. Read before tests lose ANKIBAK_*.
 FULL = os.environ.get("ANKIBAK_FAULTS") == "full"
+# How a disk refuses a call: once, or from then on for ever.
+REFUSALS = ["enospc", "enospc+", "eio", "erofs"]
+if FULL:
+    REFUSALS = [error + lasting for error in ("enospc", "eio", "edquot", "erofs") for lasting in ("", "+")]
 
 
 @dataclass(frozen=True)

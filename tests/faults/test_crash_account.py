@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.accounts import write_config
-from tests.faults.conftest import FULL, outcome
+from tests.faults.conftest import FULL, REFUSALS, outcome
 from tests.faults.crashpoints import Campaign, summary
 from tests.faults.inspect_repository import Broken, ask, exported, step
 from tests.faults.program import Program, Warm, command, prepare
@@ -63,7 +63,10 @@ def account(
 def hold(base: Path, trial: Trial, points: int, seed: int) -> None:
     """Fault a command; the library's own threads may make a point miss, but not most of them."""
     results = []
-    for modes, most in ((["kill"], points), (["term", "enospc+", "eio"], 1)):
+    for modes, most in (
+        (["kill"], points),
+        (["term", "int", *REFUSALS] if FULL else ["term", "enospc+", "eio"], 1),
+    ):
         campaign = Campaign(base, trial, modes, max_points=0 if FULL else most, seed=seed, codes=CODES)
         results += campaign.run()
     bad = [str(result) for result in results if result.verdict == "fail"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import FULL, SOURCE, State, outcome
+from tests.faults.conftest import FULL, REFUSALS, SOURCE, State, outcome
 from tests.faults.crashpoints import Campaign, summary
 from tests.faults.inspect_repository import Broken, ask, backups, digests, exported, pointed, step
 from tests.faults.program import Program, Warm, command
@@ -126,7 +126,7 @@ def test_a_stopped_import_leaves_no_half_backup(state: tuple[Path, Trial]) -> No
 
 def test_an_import_that_the_disk_refuses_keeps_what_it_adopted(state: tuple[Path, Trial]) -> None:
     """Errors from any call, once and for ever; exit 0 only if all were adopted."""
-    hold(state, ["enospc", "enospc+", "eio", "erofs"], 1)
+    hold(state, REFUSALS, 1)
 
 
 @pytest.mark.skipif(not FULL, reason="only with ANKIBAK_FAULTS=full")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.conftest import FULL
+from tests.faults.conftest import FULL, REFUSALS
 from tests.faults.crashpoints import Campaign, summary
 from tests.faults.pruning import Pruned
 
@@ -16,7 +16,6 @@ CODES = {
     "term": frozenset({0, 143}),
     "int": frozenset({0, 130}),
 }
-ERRORS = ["enospc", "enospc+", "eio", "eio+", "erofs"]
 
 
 def hold(pruned: Pruned, modes: list[str], points: int) -> None:
@@ -36,4 +35,4 @@ def test_a_stopped_prune_keeps_what_stays(pruned: Pruned) -> None:
 
 
 def test_a_prune_that_the_disk_refuses_keeps_what_stays(pruned: Pruned) -> None:
-    hold(pruned, ERRORS, 2)
+    hold(pruned, REFUSALS, 2)

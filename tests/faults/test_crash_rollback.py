@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import FULL, SOURCE
+from tests.faults.conftest import FULL, REFUSALS, SOURCE
 from tests.faults.crashpoints import Campaign, summary
 from tests.faults.inspect_repository import step
 from tests.faults.program import command
@@ -56,7 +56,7 @@ def test_a_rollback_that_the_disk_refuses_leaves_the_old_state_or_the_new_one(
     rolled_back: RolledBack,
 ) -> None:
     """Errors from any call, once and for ever; exit 0 only if it was done."""
-    hold(rolled_back, ["enospc", "enospc+", "eio", "erofs"], 2)
+    hold(rolled_back, REFUSALS, 2)
 
 
 @pytest.mark.skipif(not FULL, reason="only with ANKIBAK_FAULTS=full")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.conftest import FULL, State
+from tests.faults.conftest import FULL, REFUSALS, State
 from tests.faults.crashpoints import Campaign, summary
 from tests.faults.program import command
 
@@ -19,7 +19,6 @@ CODES = {
 }
 # A run only believes in the times of files that are older; younger ones hide a wrong mark.
 SETTLE_S = 2.1
-ERRORS = ["enospc", "enospc+", "eio", "eio+", "edquot", "erofs"]
 
 
 def hold(state: State, modes: list[str], points: int, nested: int = 0) -> None:
@@ -60,7 +59,7 @@ def test_a_stopped_run_leaves_no_half_backup(state: State) -> None:
 
 def test_a_run_that_the_disk_refuses_keeps_every_backup(state: State) -> None:
     """Errors from any call, once and for ever; exit 0 only if the backup is there."""
-    hold(state, ERRORS, 1)
+    hold(state, REFUSALS, 1)
 
 
 @pytest.mark.skipif(not FULL, reason="only with ANKIBAK_FAULTS=full")

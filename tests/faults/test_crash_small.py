@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from anki_backup.logins import Logins
-from tests.faults.conftest import FULL, SOURCE, State, outcome
+from tests.faults.conftest import FULL, REFUSALS, SOURCE, State, outcome
 from tests.faults.crashpoints import Campaign, summary
 from tests.faults.inspect_repository import Broken, ask, backups, exported, step
 from tests.faults.program import Program, Warm, command, prepare
@@ -165,12 +165,12 @@ def trial_of(word: str, base: Path, state: State) -> Trial:
 def hold(base: Path, trial: Trial, word: str, settle_s: float = 0) -> None:
     """Fault a command in every mode, in CI at a few points that its word draws."""
     bad = []
-    sampled = ["term", "enospc+", "eio"] if FULL else ["enospc+"]
+    sampled = ["term", "int", *REFUSALS] if FULL else ["enospc+"]
     for modes, points in ((["kill"], 2 if FULL else 1), (sampled, 1)):
         campaign = Campaign(
             base,
             trial,
-            [*modes, "int", "erofs", "edquot"] if FULL and points == 1 else modes,
+            modes,
             max_points=0 if FULL else points,
             seed=zlib.crc32(word.encode()),
             codes=CODES,
