@@ -277,10 +277,10 @@ def _inherited_bytes(repository: Repository) -> int:
     What backups that are gone had added and others stand on; less than none where what
     stays was expressed anew in fewer bytes.
     """
-    ids = repository.history.ids()
+    backups = repository.backups()
     held = sum(_size(repository.store.path(name)) for name in repository.store.names())
-    held += sum(_folder_size(repository.history.folder(backup_id)) for backup_id in ids)
-    return held - sum(repository.manifest(backup_id).stored_bytes for backup_id in ids)
+    held += sum(_folder_size(repository.history.folder(backup.id)) for backup in backups)
+    return held - sum(backup.stored_bytes for backup in backups)
 
 
 def _size(path: Path) -> int:
