@@ -10,7 +10,8 @@ Not in WAL mode: that can be opened neither on a full disk nor on a read-only on
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -71,6 +72,11 @@ class _Mark(peewee.Model):
 
 
 MODELS = (_BackupRow, _RunRow, _Mark)
+# What reading or writing of a damaged or refused database may raise; a text that is none, SQLite's own.
+FAULTS = (
+    *(peewee.PeeweeException, sqlite3.Error),
+    *(DamageError, UnicodeError, TypeError, OverflowError),
+)
 # Kept as marks by SQLite itself, so that nobody has to read every row to add them up.
 TOTALS = {
     name: f"coalesce(json_extract(cast(%sdocument as text), '$[{FIELDS.index(name)}]'), 0)" for name in SUMMED
@@ -83,6 +89,14 @@ INDEXES = [
 # As peewee would write them, but once: a rebuild puts many thousand rows.
 PUT_BACKUP = "insert or replace into backup (id, source, sequence, created, document) values (?, ?, ?, ?, ?)"
 PUT_RUN = "insert or replace into run (n, source, document, started_at) values (?, ?, ?, ?)"
+# Of runs, what is worth a look, beside those of some backups.
+DOCUMENT = "cast(document as text)"
+ODD = (
+    f"(json_extract({DOCUMENT}, '$.outcome') not in ('created', 'skipped')"
+    f" or json_extract({DOCUMENT}, '$.warning') is not null"
+    f" or coalesce(json_extract({DOCUMENT}, '$.reason'), 'unchanged') != 'unchanged'"
+    f" or json_extract({DOCUMENT}, '$.backup') in (%s))"
+)
 ORDER = f"create index backup_order on backup (sequence, created, id, source) where {OURS}"
 ADD_UP = [
     statement
@@ -143,7 +157,7 @@ class Catalog:
     def _failing(self) -> Iterator[None]:
         try:
             yield
-        except (peewee.PeeweeException, DamageError, UnicodeError, TypeError, OverflowError) as error:
+        except FAULTS as error:
             with suppress(peewee.PeeweeException):
                 self._database.close()
             raise CatalogError(first_cause(error, CatalogError)) from error
@@ -188,12 +202,19 @@ class Catalog:
         since: datetime | None = None,
         limit: int | None = None,
         before: int | None = None,
+        odd: Collection[str] | None = None,
     ) -> list[tuple[int, Run]]:
-        """Return the runs that have ended, newest first: number and Run; only those `before` a number."""
+        """Return the runs that have ended, newest first: number and Run; only those `before` a number.
+
+        With `odd` only those that were not plain: not well, with a warning or a reason of
+        their own, or with one of these backups.
+        """
         ended = _RunRow.document.is_null(False)
         query = _RunRow.select().where(ended).order_by(_RunRow.n.desc()).limit(limit)
         if before is not None:
             query = query.where(_RunRow.n < before)
+        if odd is not None:
+            query = query.where(peewee.SQL(ODD % ", ".join("?" * len(odd)), tuple(odd)))
         if source:
             query = query.where(_RunRow.source == source)
         if since:

@@ -17,6 +17,8 @@ from anki_backup.durable import PART, publish, pwrite_fully, storing, write_full
 from anki_backup.pages import PAGE
 
 HELD_LIMIT = (64 << 20) // PAGE
+# For a process that stays, in which several may do this at once.
+LITTLE = (4 << 20) // PAGE
 TOGETHER = 256
 FLAGS = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -173,8 +173,7 @@ def alarm_sentence(backup: Backup) -> str:
         "media": f"the media files of {backup.source} fell {shrunk}",
     }.get(alarm.kind, f"the {alarm.kind} of {backup.source} fell {shrunk}")
     where = "" if alarm.kind == "empty" else f" in backup {backup.id}"
-    ended = "meant, or is mended" if alarm.kind == "empty" else "meant"
-    return f"{what}{where}; if that was {ended}: ankibak acknowledge {backup.id}"
+    return f"{what}{where}; if that was meant, or is mended: ankibak acknowledge {backup.id}"
 
 
 def _staleness(view: Overview, name: str, allowed: timedelta, now: datetime) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import structs
 
 from anki_backup import events, locks
-from anki_backup.entries import CatalogError, Entry, with_state
+from anki_backup.entries import CatalogError, Entry, State, state_of, with_state
 from anki_backup.history import History, backup_of, entry_of, missed_nothing, states_of
 from anki_backup.model import Backup, Run
 from anki_backup.replay import Replay
@@ -108,6 +108,15 @@ class View:
                 backups.append(with_state(backup, state) if state else backup)
         return backups
 
+    def marked(self) -> dict[str, State]:
+        """Return what events say of backups that have a pin, a label, an alarm or a proof."""
+
+        def known(catalog: Catalog) -> dict[str, State]:
+            names = {str(row[0]) for row in catalog.rows("select id from backup where state is not null")}
+            return {name: state_of(backup) for name, backup in catalog.backups(names).items()}
+
+        return (self._asked(known) or {}) | self._replay.states
+
     def _previous(self, ids: Collection[str]) -> dict[str, str]:
         """Return the backup before each of these, of its source: looks back only as far as that takes."""
         left, previous = set(ids), dict[str, str]()
@@ -134,12 +143,16 @@ class View:
         since: datetime | None = None,
         limit: int | None = None,
         before: int | None = None,
+        odd: Collection[str] | None = None,
     ) -> list[tuple[int, Run]]:
-        """Return runs with their numbers, which rise from each to the next; only those `before` one."""
+        """Return runs with their numbers, which rise from each to the next; only those `before` one.
+
+        With `odd`, at least those that were not plain, and those of these backups.
+        """
 
         def known(catalog: Catalog) -> dict[int, tuple[str, str, Run | None]]:
             # The newest of all, too: one that began before it is not alive.
-            ended = catalog.runs(source, since, limit, before) + catalog.runs(limit=1)
+            ended = catalog.runs(source, since, limit, before, odd) + catalog.runs(limit=1)
             still: dict[int, tuple[str, str, Run | None]] = {
                 number: (name, at, None) for number, (name, at) in catalog.open_runs().items()
             }

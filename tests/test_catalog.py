@@ -131,6 +131,8 @@ FOUND_LATE: dict[str, Callable[[Path], Any]] = {
     "no runs": partial(statement, "DROP TABLE run"),
     "a run that is none": partial(statement, "UPDATE run SET document = '{}'"),
     "a backup that is none": partial(statement, "UPDATE backup SET document = '{'"),
+    "a text that is none": partial(statement, "UPDATE run SET source = CAST(x'ff' AS TEXT)"),
+    "a name that is none": partial(statement, "UPDATE backup SET source = CAST(x'ff' AS TEXT)"),
     "fewer backups": partial(statement, "DELETE FROM backup"),
 }
 

@@ -131,7 +131,7 @@ def test_an_alarm_stays_until_it_is_acknowledged(place: Place) -> None:
     assert not verdict.safe and [item.backup for item in verdict.alarms] == [name]
     assert verdict.problems == [
         f"the cards of home fell from 1,000 to 12 in backup {name};"
-        f" if that was meant: ankibak acknowledge {name}"
+        f" if that was meant, or is mended: ankibak acknowledge {name}"
     ]
     with place.repository.writing("test"):
         place.repository.index()

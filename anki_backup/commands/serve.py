@@ -29,6 +29,7 @@ def command(
     password (ankibak passwd) or a token (ankibak token add), and no credentials of
     any account.
     """
+    from anki_backup import paged
     from anki_backup.values import duration
     from anki_backup.web import app, door
     from anki_backup.web.house import House
@@ -39,6 +40,7 @@ def command(
     except ValueError as error:
         raise UsageError(f"--idle-exit {error}", hint="Write it so: --idle-exit 10m") from error
     config = context.config
+    paged.HELD_LIMIT = paged.LITTLE
     here = House(context.root, config, context.zone)
     # Before there is a socket: whoever lacks a password needn't hear of an address in use.
     door.check(config.security, here.logins)

@@ -91,11 +91,12 @@ async def download_backup(
     request: Asked,
     backup_id: BackupId,
     format: Annotated[str | None, Parameter(query="format", description="In which format.")] = None,
+    deck: Annotated[str | None, Parameter(query="deck", description="Only this deck, as apkg.")] = None,
 ) -> Response[Any]:
     """Download a backup as a file."""
     here = house.of(request)
     backup = await here.desk.ask(here.desk.backup, backup_id)
-    return await here.hall.send(request, here.desk.repository, backup, format)
+    return await here.hall.send(request, here.desk.repository, backup, format or None, deck or None)
 
 
 @post(

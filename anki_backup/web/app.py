@@ -15,7 +15,7 @@ from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
 
 from anki_backup import __version__, terminal
-from anki_backup.errors import AnkibakError
+from anki_backup.errors import AnkibakError, DamageError
 from anki_backup.web import api, entry, house, pages, paper
 from anki_backup.web.forms import App, Receive, Scope, Send
 from anki_backup.web.gate import Gate
@@ -23,7 +23,13 @@ from anki_backup.web.house import House
 from anki_backup.web.replies import WORDS, Refused, headers_of, refusal, status_of
 
 BODY_LIMIT = 64 << 10
-TITLES = {401: "Please log in", 404: "There is nothing here", 429: "Not so fast", 500: "That went wrong"}
+TITLES = {
+    401: "Please log in",
+    404: "Not found",
+    422: "This is damaged",
+    429: "Not so fast",
+    500: "That went wrong",
+}
 TOKEN = SecurityScheme(type="http", scheme="bearer", description="ankibak token add")
 
 
@@ -47,6 +53,8 @@ def _wants_page(request: Request[Any, Any, Any]) -> bool:
 def told(request: Request[Any, Any, Any], error: AnkibakError, status: int) -> Response[Any]:
     """Return an error as a page or as JSON, whichever is wanted."""
     headers = headers_of(error)
+    if isinstance(error, DamageError) and error.hint is None:
+        error.hint = "Other backups may have it. See what is damaged: ankibak verify --read-data"
     if _wants_page(request):
         title = TITLES.get(status, "That can't be done")
         shown = house.of(request).paper.page(request, "error", status, title=title, error=error)

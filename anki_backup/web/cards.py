@@ -31,7 +31,7 @@ QUERY_LIMIT = 500
 MEDIA_LIMIT = 4 << 20
 MARKUP = re.compile(r"<style.*?</style>|<[^<>]*>|\[sound:[^\]]*\]|\[anki:[^\]]*\]", re.DOTALL | re.IGNORECASE)
 SOURCE = re.compile(r"""(<img\b[^>]*?\bsrc\s*=\s*)(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE)
-SOUND = re.compile(r"\[(?:sound:([^\]]*)|anki:play:[qa]:(\d+))\]")
+SOUND = re.compile(r"\[(?:sound:([^\]]*)|anki:play:([qa]):(\d+))\]")
 TYPES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".gif": "gif", ".webp": "webp", ".svg": "svg+xml"}
 FRAME_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'"
 
@@ -59,6 +59,8 @@ async def search(
         found, rows = await here.reading.ask(backup, lambda opened: _found(opened, text, number))
     except SourceError as error:
         wrong = error.message
+    if number > 1 and not rows and not wrong:
+        raise Refused(404, "there is no such page")
     return await here.desk.ask(
         lambda: here.paper.page(
             request,
@@ -184,9 +186,9 @@ def _rendered(repository: Repository, opened: Open, number: int, side: str) -> s
         return f'{match[1]}"data:image/{kind};base64,{base64.b64encode(data).decode()}"'
 
     body = SOURCE.sub(picture, body)
-    sounds = output.question_av_tags if side == "front" else output.answer_av_tags
+    sounds = {"q": output.question_av_tags, "a": output.answer_av_tags}
     body = SOUND.sub(
-        lambda match: f"<small>♪ {html.escape(match[1] or _sound(sounds, match[2]))}</small>", body
+        lambda match: f"<small>♪ {html.escape(match[1] or _sound(sounds[match[2]], match[3]))}</small>", body
     )
     style = output.css.replace("</", "<\\/")
     return (

@@ -214,7 +214,7 @@ def treemap(items: Sequence[tuple[str, int]], label: str) -> Markup:
     ):
         inside = ""
         if w >= 36 and h >= 24:
-            inside = _text(8, 18, _shortened(name, w - 14), kind="name")
+            inside = _text(8, 18, _fitting(name, w - 14), kind="name")
             if h >= 42 and w >= 50:
                 inside += _text(8, 34, figures.count(number), kind="number")
         # An image of its own cuts off what runs over: nobody here knows how wide letters are.
@@ -226,11 +226,17 @@ def treemap(items: Sequence[tuple[str, int]], label: str) -> Markup:
     return _svg(width, height, label, body, "treemap")
 
 
+def _fitting(name: str, room: float) -> str:
+    """Return a deck's name, or the last part of it, or as much of that as has room."""
+    whole = _shortened(name, room)
+    return whole if whole == name else _shortened(name.rpartition("::")[2], room)
+
+
 def _shortened(name: str, room: float) -> str:
     """Return as much of a name as has room, about."""
     width = 0.0
     for at, letter in enumerate(name):
-        width += 12.5 if unicodedata.east_asian_width(letter) in "WF" else 7.2
+        width += 12.5 if unicodedata.east_asian_width(letter) in "WF" else 8.2
         if width > room:
             return name[: max(at - 1, 0)] + "…"
     return name

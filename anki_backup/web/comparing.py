@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from msgspec.structs import astuple
 
-from anki_backup import sides
+from anki_backup import heap, sides
 from anki_backup.differences import Comparison
 from anki_backup.model import Backup
 from anki_backup.repository import Repository
@@ -62,7 +62,9 @@ class Comparing:
     def _between(self, old: Backup, new: Backup) -> Comparison:
         # In the one thread, where no other pair can come between.
         self._known = {old.id: old, new.id: new}
-        return self._kept(old.id, new.id)
+        found = self._kept(old.id, new.id)
+        heap.give_back()
+        return found
 
     def _compare(self, old: str, new: str) -> Comparison:
         before, after = self._known[old], self._known[new]

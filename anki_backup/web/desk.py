@@ -50,6 +50,8 @@ class Desk:
         self.manifest = lru_cache(KEPT)(self._manifest)
         self.decks = lru_cache(32)(self._decks)
         self.pictures = lru_cache(KEPT)(self._pictures)
+        # A list of 60,000 files takes some 20 MB.
+        self.media = lru_cache(2)(self._media)
 
     async def ask(self, look: Callable[..., T], *args: Any) -> T:
         """Return what a call gives that runs in the desk's own thread."""
@@ -106,10 +108,18 @@ class Desk:
         return self.remembered(key, lambda: self.view().backups(entries))
 
     def page(
-        self, source: str | None, since: datetime | None, before: str | None, limit: int
+        self,
+        source: str | None,
+        since: datetime | None,
+        before: str | None,
+        limit: int,
+        entries: list[Entry] | None = None,
     ) -> tuple[list[Backup], str | None]:
-        """Return backups, newest first, from behind `before` on; and the id to ask for the next ones by."""
-        entries = self.entries(source)
+        """Return backups, newest first, from behind `before` on; and the id to ask for the next ones by.
+
+        They are those of a source, unless others are given.
+        """
+        entries = self.entries(source) if entries is None else entries
         end = len(entries)
         if before is not None:
             end = next((at for at, entry in enumerate(entries) if entry.id == before), -1)
@@ -188,12 +198,9 @@ class Desk:
 
         return self.remembered(("deck cards", backup_id), read)
 
-    def media(self, backup_id: str) -> dict[str, MediaFile]:
+    def _media(self, backup_id: str) -> dict[str, MediaFile]:
         """Return the media files of a backup by their names as text."""
-        return self.remembered(
-            ("media", backup_id),
-            lambda: {file_name_text(file.name): file for file in self.repository.media(backup_id)},
-        )
+        return {file_name_text(file.name): file for file in self.repository.media(backup_id)}
 
     def picture(self, backup_id: str, name: str, limit: int = 1 << 20) -> bytes | None:
         """Return a small media file of a backup; None where there is none, or it is large."""

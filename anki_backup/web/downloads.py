@@ -22,7 +22,7 @@ from urllib.parse import quote
 from litestar import Request, Response
 from litestar.response import Stream
 
-from anki_backup import formats
+from anki_backup import formats, heap
 from anki_backup.contents import Contents
 from anki_backup.errors import AnkibakError, NotFoundError, UsageError
 from anki_backup.model import Backup
@@ -83,6 +83,8 @@ class Hall:
             yield
         finally:
             self.going -= 1
+            if not self.going:
+                self.threads.submit(heap.give_back)
 
     async def send(
         self,

@@ -100,8 +100,10 @@ def cautions(verdict: Safety, began_at: datetime | None, config: Config, at: dat
 
 
 def _main_source(here: House, known: list[str]) -> str | None:
+    """Return the first source of the configuration that has backups: not one by turns."""
     entries = here.desk.entries()
-    return entries[-1].source if entries else known[0] if known else None
+    mine = [name for name in here.config.sources if here.desk.entries(name)]
+    return mine[0] if mine else entries[-1].source if entries else known[0] if known else None
 
 
 def _hour() -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -10,58 +11,85 @@ from typing import Any
 from litestar import Request, Response, get
 
 from anki_backup.config import Config
+from anki_backup.entries import Entry, State
 from anki_backup.errors import UsageError
 from anki_backup.keys import keys
 from anki_backup.model import Run
 from anki_backup.values import REDACTED, Secret, duration
 from anki_backup.web import happened, house
-from anki_backup.web.desk import now
+from anki_backup.web.desk import Desk, now
 from anki_backup.web.home import runs_strip, with_changes, word_of
 from anki_backup.web.house import House
 
 Asked = Request[Any, Any, Any]
 PER_PAGE = 40
 RUNS_PER_PAGE = 60
+DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+ONLY: dict[str, Callable[[State], object]] = {
+    "pinned": lambda state: state.pinned,
+    "labelled": lambda state: state.label is not None,
+    "alarmed": lambda state: state.alarm,
+}
 OUTCOMES = ("created", "skipped", "warning", "failed", "interrupted")
 
 
 @get("/backups", include_in_schema=False)
 async def backups(
-    request: Asked, source: str | None = None, before: str | None = None, since: str | None = None
+    request: Asked,
+    source: str | None = None,
+    before: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    only: str | None = None,
 ) -> Response[bytes]:
     """Backups by day, with what each changed and cost."""
     here = house.of(request)
 
     def build() -> Response[bytes]:
-        known, chosen = here.desk.sources(), source or None
-        here.desk.know(chosen)
-        start = _since(here, since)
-        found, more = here.desk.page(chosen, start, before or None, PER_PAGE)
-        rows = with_changes(here.desk, found)
+        desk, known, chosen = here.desk, here.desk.sources(), source or None
+        desk.know(chosen)
+        if only and only not in ONLY:
+            raise UsageError(f"there are no backups that are {only!r}", hint=f"Choose {' or '.join(ONLY)}.")
+        first, last = _time(here, since), _time(here, until, end=True)
+        entries = _chosen(desk, chosen, last, only or None)
+        found, more = desk.page(chosen, first, before or None, PER_PAGE, entries)
+        rows = with_changes(desk, found)
         days = [
             (day, list(some))
-            for day, some in groupby(
-                rows, lambda row: row["backup"].created_at.astimezone(here.desk.zone).date()
-            )
+            for day, some in groupby(rows, lambda row: row["backup"].created_at.astimezone(desk.zone).date())
         ]
-        quiet = _quiet(here, chosen, [day for day, _ in days])
         return here.paper.page(
             request,
             "backups",
             days=days,
-            quiet=quiet,
+            quiet=_quiet(here, chosen, [day for day, _ in days]),
             sources=known,
             source=chosen,
             since=since or "",
-            total=len(here.desk.entries(chosen)),
+            until=until or "",
+            only=only or "",
+            total=sum(first is None or entry.created >= first.timestamp() for entry in entries),
             more=more,
-            pointers=here.desk.pointers(),
+            pointers=desk.pointers(),
         )
 
     return await here.desk.ask(build)
 
 
-def _since(here: House, text: str | None) -> datetime | None:
+def _chosen(desk: Desk, source: str | None, until: datetime | None, only: str | None) -> list[Entry]:
+    """Return the backups up to a time, or those of them that are marked in one way."""
+    entries = desk.entries(source)
+    if until is not None:
+        entries = [entry for entry in entries if entry.created < until.timestamp()]
+    if only is not None:
+        marked = desk.remembered("marked", lambda: desk.view().marked())
+        names = {name for name, state in marked.items() if ONLY[only](state)}
+        entries = [entry for entry in entries if entry.id in names]
+    return entries
+
+
+def _time(here: House, text: str | None, *, end: bool = False) -> datetime | None:
+    """Return the time that a person means; of a day its begin, or its `end`."""
     if not text:
         return None
     try:
@@ -72,6 +100,8 @@ def _since(here: House, text: str | None) -> datetime | None:
         at = datetime.fromisoformat(text)
         if at.tzinfo is None:
             at = at.replace(tzinfo=here.desk.zone) if here.desk.zone else at.astimezone()
+        if end and DAY.fullmatch(text):
+            at += timedelta(days=1)
         return at.astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(
@@ -94,7 +124,7 @@ def _quiet(here: House, source: str | None, days: list[date]) -> dict[date, int]
 
 @get("/runs", include_in_schema=False)
 async def runs(
-    request: Asked, source: str | None = None, outcome: str | None = None, page: str | None = None
+    request: Asked, source: str | None = None, outcome: str | None = None, before: str | None = None
 ) -> Response[bytes]:
     """What was tried, and how it went."""
     here = house.of(request)
@@ -104,11 +134,12 @@ async def runs(
         here.desk.know(chosen)
         if outcome and outcome not in OUTCOMES:
             raise UsageError(f"there is no outcome {outcome!r}", hint=f"Choose one of {', '.join(OUTCOMES)}.")
-        number = house.whole(page, "page", 1, 1000)
-        found = here.desk.runs(chosen, None, RUNS_PER_PAGE * number * (8 if outcome else 1) + 1)
+        start = house.whole(before, "before", 0, 10**9) or None
         alarmed = happened.alarmed(here.desk)
-        kept = [run for run in found if not outcome or outcome in (run.outcome, word_of(run, alarmed))]
-        shown = kept[(number - 1) * RUNS_PER_PAGE : number * RUNS_PER_PAGE]
+        found = here.desk.remembered(
+            ("runs of", chosen, outcome, start), lambda: _some_runs(here.desk, chosen, outcome, start)
+        )
+        shown = [run for _, run in found[:RUNS_PER_PAGE]]
         strip, counts = runs_strip(here.desk, chosen)
         return here.paper.page(
             request,
@@ -120,12 +151,29 @@ async def runs(
             sources=known,
             source=chosen,
             outcome=outcome or "",
-            page=number,
-            more=len(kept) > number * RUNS_PER_PAGE,
+            more=found[RUNS_PER_PAGE - 1][0] if len(found) > RUNS_PER_PAGE else None,
             longest=max((run.duration_ms for run in shown), default=1) or 1,
         )
 
     return await here.desk.ask(build)
+
+
+def _some_runs(
+    desk: Desk, source: str | None, outcome: str | None, before: int | None
+) -> list[tuple[int, Run]]:
+    """Return a page of runs with their numbers, newest first, and the one behind it if there is one."""
+    alarmed, wanted = happened.alarmed(desk), RUNS_PER_PAGE + 1
+    odd = None if outcome in (None, "", "created", "skipped") else alarmed
+    found: list[tuple[int, Run]] = []
+    while len(found) < wanted:
+        some = desk.view().numbered_runs(source, None, wanted, before, odd)
+        found += [
+            pair for pair in some if not outcome or outcome in (pair[1].outcome, word_of(pair[1], alarmed))
+        ]
+        if len(some) < wanted:
+            break
+        before = some[-1][0]
+    return found[:wanted]
 
 
 def _folded(runs: list[Run]) -> Iterator[tuple[Run, int]]:

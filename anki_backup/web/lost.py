@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from litestar import Request, Response, get
@@ -25,6 +26,9 @@ WAYS = {
     "media": ("Pictures or sounds", "Cards show an empty frame."),
     "all": ("Everything after a wrong sync", "It looks as it did long ago, or like another device."),
 }
+# How far back days, weeks and months are told apart.
+THINNED = ((timedelta(days=14), "%Y-%m-%d"), (timedelta(days=60), "%G-W%V"), (timedelta(days=730), "%Y-%m"))
+NEWEST = 12
 # A deck that has less than this of what it had counts as lost.
 LEFT = 0.9
 
@@ -80,7 +84,7 @@ async def show(
             found_too = desk.remembered(("exchanges", chosen, way), lambda: find_exchanges(desk, chosen, way))
             exchanges = [each for each in found_too if each.after.id not in told]
         elif chosen and way == "all":
-            recent = desk.backups(desk.sampled(chosen, 30)[::-1])
+            recent = desk.remembered(("recent", chosen), lambda: desk.backups(thinned(desk, chosen)))
         return here.paper.page(
             request,
             "lost",
@@ -101,6 +105,17 @@ async def show(
         )
 
     return await here.desk.ask(build)
+
+
+def thinned(desk: Desk, source: str) -> list[Entry]:
+    """Return backups of a source, newest first: the newest, the last of each day, week, month, year."""
+    today = datetime.now(UTC)
+    found: dict[object, Entry] = {}
+    for number, entry in enumerate(desk.entries(source)[::-1]):
+        at = datetime.fromtimestamp(entry.created, UTC).astimezone(desk.zone)
+        form = next((form for within, form in THINNED if today - at < within), "%Y")
+        found.setdefault(number if number < NEWEST else at.strftime(form), entry)
+    return list(found.values())
 
 
 def lost_decks(desk: Desk, source: str) -> list[LostDeck]:

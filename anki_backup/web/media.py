@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from typing import Any
 
 from litestar import Request, Response, get
@@ -30,6 +32,8 @@ async def listing(
         found = [
             (name, file) for name, file in here.desk.media(backup.id).items() if wanted in name.casefold()
         ]
+        if number > 1 and len(found) <= (number - 1) * PER_PAGE:
+            raise Refused(404, "there is no such page")
         return here.paper.page(
             request,
             "media",
@@ -60,8 +64,9 @@ async def one(request: Asked, backup_id: str, name: str, download: str | None = 
             "Content-Length": str(file.size),
             "ETag": f'"{file.sha256[:24]}"',
         }
-        blocks = here.desk.repository.store.blocks(file.sha256)
-        return Stream(blocks, headers=headers, media_type="application/octet-stream")
+        store = here.desk.repository.store
+        await asyncio.to_thread(deque, store.blocks(file.sha256), 0)  # damaged, it is not even begun
+        return Stream(store.blocks(file.sha256), headers=headers, media_type="application/octet-stream")
     kind = downloads.PICTURES.get(name[name.rfind(".") :].lower())
     data = await here.desk.ask(here.desk.picture, backup.id, name) if kind else None
     if data is None:

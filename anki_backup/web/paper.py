@@ -18,7 +18,7 @@ from litestar import Request, Response
 from anki_backup import __version__, figures
 from anki_backup.terminal import escape
 from anki_backup.web.gate import Who
-from anki_backup.web.replies import html
+from anki_backup.web.replies import SURROGATES, html
 
 HERE = Path(__file__).parent
 STYLE = HERE / "static" / "style.css"
@@ -99,6 +99,7 @@ class Paper:
             "counted": figures.counted,
             "state": lambda outcome: STATES.get(outcome, outcome),
         }
+        self.templates.tests["utf8"] = lambda name: not SURROGATES.search(name)
         self.templates.tests["one"] = lambda number: number == 1
 
     def page(

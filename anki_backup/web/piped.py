@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import tempfile
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator, Sequence
 from typing import IO
 
 from anki_backup.errors import AnkibakError, DamageError, NotFoundError, SourceError, StorageError, UsageError
 
 SHOWN = 64 << 10
+PATIENCE_S = 1.0
 KINDS = {kind.code: kind for kind in (NotFoundError, DamageError, SourceError, StorageError, UsageError)}
 
 
 async def blocks(command: Sequence[str], size: int) -> AsyncGenerator[bytes, None]:
     """Yield what a command of ours prints, in blocks; its error is raised at the end of it.
 
-    Closed early, it ends the process too. The command is to log as JSON.
+    Closed early, it ends the process too, and removes what that had in temporary folders.
+    The command is to log as JSON.
     """
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryDirectory(prefix="ankibak-") as folder:
         try:
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=DEVNULL, stdout=PIPE, stderr=said, limit=size, start_new_session=True
+                *command,
+                stdin=DEVNULL,
+                stdout=PIPE,
+                stderr=said,
+                limit=size,
+                start_new_session=True,
+                env={**os.environ, "TMPDIR": folder},
             )
         except OSError as error:
             raise AnkibakError(f"no process could be started: {error.strerror}") from error
@@ -35,8 +44,17 @@ async def blocks(command: Sequence[str], size: int) -> AsyncGenerator[bytes, Non
                 raise _error(said)
         finally:
             if process.returncode is None:
-                process.terminate()  # it then removes what it had in temporary folders
-                await asyncio.shield(process.wait())
+                await asyncio.shield(_end(process))
+
+
+async def _end(process: Process) -> None:
+    """End a process: with SIGTERM it cleans up, but not while Anki's library works for long."""
+    process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), PATIENCE_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 def _error(said: IO[bytes]) -> AnkibakError:

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from anki_backup import library
+from anki_backup import heap, library
 from anki_backup.model import Backup, MediaFile, file_name_text
 from anki_backup.repository import Repository
 
@@ -79,3 +79,4 @@ class Reading:
         stack, self.stack, self.open = self.stack, None, None
         if stack:
             stack.close()
+            heap.give_back()

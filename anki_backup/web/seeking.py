@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from anki_backup import lives, timeline
+from anki_backup import heap, lives, timeline
 from anki_backup.errors import NotFoundError
 from anki_backup.repository import Repository
 from anki_backup.spotted import Hit, Life
@@ -75,6 +75,7 @@ class Seeking:
             self._repository = self._repository or Repository.open(self.root)
             look = Look(self._repository, source)
             self._kept[key] = Found(seek(look), look.damaged)
+            heap.give_back()
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         found: Found[T] = self._kept[key]

@@ -275,6 +275,7 @@ async def job(request: Asked, job_id: str) -> Response[Any]:
             undo="--undo" in progress.job.words,
             source=source,
             places=here.desk.places(),
+            active=here.desk.pointers().get(source or "") == (progress.result or {}).get("to"),
             place={"kind": settings.kind if settings else None, "server": server},
             seconds=_seconds(progress.job),
         )

@@ -39,3 +39,16 @@ def test_a_file_that_is_gone_can_be_fetched_where_it_is_found(serve):
     with served.client() as client:
         shown = client.get("/lost", params={"q": "picture 3"}, headers=PAGE).text
         assert "media/picture%203.png?download=1" in shown
+
+
+def test_a_damaged_file_is_not_given_as_if_it_were_good(serve):
+    served: Served = serve()
+    file = served.repository.media(served.repository.backups()[-1].id)[0]
+    path = served.repository.store.path(file.sha256)
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(data)
+    with served.client() as client:
+        answer = client.get(f"/backups/latest/media/{file.name.decode()}?download=1", headers=PAGE)
+    assert answer.status_code == 422 and "This is damaged" in answer.text

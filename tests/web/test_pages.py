@@ -193,3 +193,47 @@ def test_an_hour_that_was_due_and_had_no_run_is_told(serve):
         found = re.search(r'aria-label="Runs of[^"]*?(\d+) missed', told)
         missed.append(int(found[1]) if found else 0)
     assert missed[0] > missed[1] >= missed[2] == 0
+
+
+def test_a_run_that_failed_long_ago_is_found_by_its_outcome(serve):
+    served: Served = serve()
+    wanted = [run for run in served.repository.runs() if run.outcome == "failed"]
+    with served.repository.writing("test"):
+        for minute in range(700):
+            at = datetime.now(UTC) - timedelta(seconds=minute)
+            told = {"started_at": at, "outcome": "skipped", "reason": "unchanged", "live": True}
+            served.repository.record("run", run=100_000 + minute, source="desktop", **told)
+    found, path = 0, "/runs?outcome=failed"
+    assert shown(served, path).count('<i class="dot r-failed">') == len(wanted) > 0
+    for path in ("/runs", "/runs?outcome=skipped"):
+        while path:
+            page = shown(served, path)
+            older = re.search(r'href="([^"]*)">Older runs', page)
+            path, found = older and older[1].replace("&amp;", "&"), found + 1
+    assert found > 20
+
+
+def test_of_many_backups_the_newest_are_offered_and_then_one_of_each_day(serve):
+    served: Served = serve()
+    backups = served.repository.backups()
+    page = shown(served, "/lost?what=all")
+    days = {backup.created_at.astimezone().date() for backup in backups}
+    offered = [backup for backup in backups if f"/backups/{backup.id}/rollback" in page]
+    assert {backup.created_at.astimezone().date() for backup in offered} == days
+    assert set(offered) >= set(backups[:12])
+
+
+def test_backups_are_found_by_day_and_by_their_marks(serve):
+    served: Served = serve()
+    backups = served.repository.backups()
+    middle = backups[len(backups) // 2]
+    with served.repository.writing("test"):
+        served.repository.record("pin", backup=middle.id, label=None)
+    pinned = [backup.id for backup in served.repository.backups() if backup.pinned]
+    page = shown(served, "/backups?only=pinned")
+    assert middle.id in pinned
+    assert sorted(re.findall(r"/backups/([^/\"]+)/rollback", page)) == sorted(pinned)
+    until = shown(served, f"/backups?until={middle.created_at.astimezone():%Y-%m-%d}")
+    newest = max(backups, key=lambda backup: backup.sequence)
+    assert f"/backups/{middle.id}/rollback" in until and newest.id not in until
+    assert served.client().get("/backups?only=old", headers=PAGE).status_code == 400
