@@ -1,8 +1,8 @@
 """Downloads: a backup on its way out, in constant memory, and nothing left behind.
 
 A collection alone has a length that is known, so it is got out into a file first,
-and parts of it can be asked for. All other formats are written while they are sent,
-those that Anki's library may be needed for by a process of their own.
+and parts of it can be asked for. All other formats are written while they are sent, by
+`ankibak export` as a process of its own: what it needs of memory and time is not the server's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import contextlib
 import os
 import re
 import tempfile
-import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +22,6 @@ from litestar import Request, Response
 from litestar.response import Stream
 
 from anki_backup import formats, heap
-from anki_backup.contents import Contents
 from anki_backup.errors import AnkibakError, NotFoundError, UsageError
 from anki_backup.model import Backup
 from anki_backup.repository import Repository
@@ -33,7 +31,6 @@ from anki_backup.web.ranges import Span, span
 from anki_backup.web.replies import Refused, is_known
 
 BLOCK = 1 << 18
-AHEAD = 4
 MOST = 16
 DEFAULT = "tar.zst"
 TYPES = {
@@ -44,7 +41,6 @@ TYPES = {
     "anki2": "application/vnd.sqlite3",
 }
 PLAIN = "anki2"
-BY_LIBRARY = ("colpkg", "apkg")
 # No SVG: as a document of its own it could hold a script.
 PICTURES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".gif": "gif", ".webp": "webp"}
 
@@ -115,48 +111,19 @@ class Hall:
             return Stream(iter(()), headers=headers, media_type=TYPES[word])
         if self.going >= MOST:
             raise Refused(429, f"{MOST} downloads go on already", hint="Try again in a minute.", wait_s=60)
-        if word in BY_LIBRARY:
-            body = self._piped(repository, backup, word, deck)
-        else:
-            body = self._stream(Contents(repository, backup), word)
+        asked = ["--log-format", "json", "export", backup.id, "-o", "-", f"--format={word}"]
+        asked += [f"--deck={deck}"] if deck else []
+        body = piped.blocks(jobs.command(repository.root, self.config, asked), BLOCK, self.place())
         # Once the answer has begun, all that can be told is that it breaks off.
         first = await anext(body, b"")
         return Stream(_Resumed(first, body), headers=headers, media_type=TYPES[word])
-
-    async def _piped(
-        self, repository: Repository, backup: Backup, word: str, deck: str | None
-    ) -> AsyncGenerator[bytes, None]:
-        words = ["--log-format", "json", "export", backup.id, "-o", "-", f"--format={word}"]
-        words += [f"--deck={deck}"] if deck else []
-        with self.place():
-            async with contextlib.aclosing(
-                piped.blocks(jobs.command(repository.root, self.config, words), BLOCK)
-            ) as sent:
-                async for block in sent:
-                    yield block
-
-    async def _stream(self, contents: Contents, word: str) -> AsyncGenerator[bytes, None]:
-        with self.place():
-            sink = _Sink(asyncio.get_running_loop())
-            loop = asyncio.get_running_loop()
-            writing = loop.run_in_executor(self.threads, sink.fill, contents, word)
-            try:
-                while (block := await sink.queue.get()) is not None:
-                    sink.free.release()
-                    yield block
-                await writing
-            finally:
-                # The client may be gone: then the writer ends at its next block.
-                sink.stop()
-                with contextlib.suppress(BaseException):
-                    await asyncio.shield(writing)
 
 
 class _Resumed:
     """What was taken out already, then the rest.
 
-    No generator: at the end of the server all that are left are closed at once, and
-    of two that stand in each other the outer one would find the inner one busy.
+    No generator, and there is only one below it: at the end of the server all that are left
+    are closed at once, and of two that stand in each other the outer one would find the inner one busy.
     """
 
     def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None]) -> None:
@@ -169,43 +136,6 @@ class _Resumed:
     async def __anext__(self) -> bytes:
         first, self.first = self.first, None
         return await anext(self.rest) if first is None else first
-
-
-class Gone(Exception):
-    """The client went away."""
-
-
-class _Sink:
-    """Takes blocks in a writer's thread, never more than a few ahead of the client."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self.free = threading.Semaphore(AHEAD)
-        self.stopped = False
-
-    def write(self, data: bytes) -> None:
-        view = memoryview(data)
-        for at in range(0, len(view), BLOCK):
-            self.free.acquire()
-            if self.stopped:
-                raise Gone
-            self.loop.call_soon_threadsafe(self.queue.put_nowait, bytes(view[at : at + BLOCK]))
-
-    def fill(self, contents: Contents, word: str) -> None:
-        """Write a backup; the end is told, however it came."""
-        try:
-            formats.stream(word, contents, self)
-        except Gone:
-            # Handed on, it would keep the writer's open files for as long as somebody keeps it.
-            return
-        finally:
-            with contextlib.suppress(RuntimeError):  # the loop may be closed
-                self.loop.call_soon_threadsafe(self.queue.put_nowait, None)
-
-    def stop(self) -> None:
-        self.stopped = True
-        self.free.release(1 << 16)
 
 
 class _Plain(Response[bytes]):

@@ -1,4 +1,4 @@
-"""Exports that Anki's library takes part in: by a process of their own, so that its memory ends with them."""
+"""What a command of ours prints, block by block, as fast as somebody takes it; its end is the command's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractContextManager
 from typing import IO
 
 from anki_backup.errors import AnkibakError, DamageError, NotFoundError, SourceError, StorageError, UsageError
@@ -17,13 +18,15 @@ PATIENCE_S = 1.0
 KINDS = {kind.code: kind for kind in (NotFoundError, DamageError, SourceError, StorageError, UsageError)}
 
 
-async def blocks(command: Sequence[str], size: int) -> AsyncGenerator[bytes, None]:
-    """Yield what a command of ours prints, in blocks; its error is raised at the end of it.
+async def blocks(
+    command: Sequence[str], size: int, place: AbstractContextManager[None]
+) -> AsyncGenerator[bytes, None]:
+    """Yield what a command of ours prints, in blocks, within a place; its error is raised at the end of it.
 
     Closed early, it ends the process too, and removes what that had in temporary folders.
     The command is to log as JSON.
     """
-    with tempfile.TemporaryFile() as said, tempfile.TemporaryDirectory(prefix="ankibak-") as folder:
+    with place, tempfile.TemporaryFile() as said, tempfile.TemporaryDirectory(prefix="ankibak-") as folder:
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import zipfile
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,10 +99,16 @@ def test_head_tells_no_length_of_what_is_written_while_it_is_sent(served: Served
     assert "content-length" not in answer.headers
 
 
-def test_what_takes_ankis_library_is_written_by_another_process(serve: Callable[[], Served]):
+@pytest.mark.parametrize("asked", ["format=tar.zst", "format=colpkg", "format=apkg&deck=Chess+endings"])
+def test_what_a_download_takes_is_not_the_servers(serve: Callable[[], Served], asked: str):
     served = serve()
     with served.client() as client:
-        for asked in ({"format": "colpkg"}, {"format": "apkg", "deck": "Chess endings"}):
-            answer = client.get("/api/v1/backups/latest/download", params=asked)
-            assert zipfile.is_zipfile(io.BytesIO(answer.content))
+        client.get("/api/v1/backups")
+        before = peak_kib(served)
+        assert len(client.get(f"/api/v1/backups/latest/download?{asked}").content) > 1000
     assert "_rsbridge" not in Path(f"/proc/{served.process.pid}/maps").read_text()
+    assert peak_kib(served) < before + (8 << 10)
+
+
+def peak_kib(served: Served) -> int:
+    return int(re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{served.process.pid}/status").read_text())[1])
