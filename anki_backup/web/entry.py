@@ -49,7 +49,7 @@ async def login(request: Asked) -> Response[Any]:
     here.guesses.count(who.client)
     here.all_guesses.count("all")
     loop = asyncio.get_running_loop()
-    right = await loop.run_in_executor(None, here.logins.is_password, who.form.get("password", ""))
+    right = await loop.run_in_executor(here.hashing, here.logins.is_password, who.form.get("password", ""))
     if not right:
         return here.paper.page(request, "login", 401, target=inside(who.form.get("next")), wrong=True)
     here.guesses.forgive(who.client)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ class House:
         self.reading = Reading(self.desk.repository, config.schedule.timezone)
         self.seeking = Seeking(root)
         self.logins = Logins(root)
+        # One after the other: each takes 32 MB, and nobody needs to have logged in yet.
+        self.hashing = ThreadPoolExecutor(1, "login")
         self.guesses = Limit(5, 12)
         self.all_guesses = Limit(30, 2)
 
