@@ -43,6 +43,8 @@ def walls(home):
         *("bwrap", "--die-with-parent", "--new-session", "--unshare-ipc", "--unshare-uts", "--unshare-pid"),
         *("--cap-drop", "ALL", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
         *("--ro-bind", str(home.folder.parent), str(home.folder.parent), "--tmpfs", "/var/tmp"),
+        # Wherever this was cloned to: the program itself stays in sight.
+        *("--ro-bind", str(ROOT), str(ROOT)),
         *("--bind", str(home.root), str(home.root), "--setenv", "TMPDIR", "/var/tmp", "--chdir", "/"),
     ]
 
