@@ -20,7 +20,7 @@ from anki_backup.web import api, entry, house, pages, paper
 from anki_backup.web.forms import App, Receive, Scope, Send
 from anki_backup.web.gate import Gate
 from anki_backup.web.house import House
-from anki_backup.web.replies import WORDS, Refused, headers_of, refusal, status_of
+from anki_backup.web.replies import WORDS, Refused, headers_of, refusal, status_of, takes_gzip
 
 BODY_LIMIT = 64 << 10
 TITLES = {
@@ -39,7 +39,7 @@ async def static(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
     if name != f"style.{paper.style_mark()}.css":
         raise Refused(404, "there is no such file")
     headers = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
-    packed = "gzip" in request.headers.get("accept-encoding", "")
+    packed = takes_gzip(request)
     if packed:  # there is no secret in it whose length could tell anything
         headers["Content-Encoding"] = "gzip"
     return Response(paper.style(packed=packed), headers=headers, media_type="text/css")

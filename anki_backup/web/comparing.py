@@ -62,12 +62,12 @@ class Comparing:
     def _between(self, old: Backup, new: Backup) -> Comparison:
         # In the one thread, where no other pair can come between.
         self._known = {old.id: old, new.id: new}
-        found = self._kept(old.id, new.id)
-        heap.give_back()
-        return found
+        return self._kept(old.id, new.id)
 
     def _compare(self, old: str, new: str) -> Comparison:
         before, after = self._known[old], self._known[new]
         counted = sides.between(self.repository, before, after)
         numbers = sum(sum(astuple(getattr(counted, kind))[:3]) for kind in KINDS if kind != "reviews")
-        return sides.between(self.repository, before, after, items=True) if numbers <= MOST else counted
+        found = sides.between(self.repository, before, after, items=True) if numbers <= MOST else counted
+        heap.give_back()
+        return found

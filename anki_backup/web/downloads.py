@@ -109,8 +109,6 @@ class Hall:
         if request.scope["state"]["bare"]:
             # Not a plain answer: that would tell a length of 0, and nobody knows it before the end.
             return Stream(iter(()), headers=headers, media_type=TYPES[word])
-        if self.going >= MOST:
-            raise Refused(429, f"{MOST} downloads go on already", hint="Try again in a minute.", wait_s=60)
         asked = ["--log-format", "json", "export", backup.id, "-o", "-", f"--format={word}"]
         asked += [f"--deck={deck}"] if deck else []
         body = piped.blocks(jobs.command(repository.root, self.config, asked), BLOCK, self.place())

@@ -12,7 +12,7 @@ from anki_backup.errors import UsageError
 from anki_backup.model import Backup
 from anki_backup.spotted import Hit
 from anki_backup.web import house
-from anki_backup.web.desk import Desk
+from anki_backup.web.desk import Desk, now
 from anki_backup.web.drops import Drop, Exchange, between, find_drops, find_exchanges
 from anki_backup.web.seeking import Found
 
@@ -109,7 +109,7 @@ async def show(
 
 def thinned(desk: Desk, source: str) -> list[Entry]:
     """Return backups of a source, newest first: the newest, the last of each day, week, month, year."""
-    today = datetime.now(UTC)
+    today = now()
     found: dict[object, Entry] = {}
     for number, entry in enumerate(desk.entries(source)[::-1]):
         at = datetime.fromtimestamp(entry.created, UTC).astimezone(desk.zone)
@@ -123,9 +123,9 @@ def lost_decks(desk: Desk, source: str) -> list[LostDeck]:
     entries = desk.entries(source)
     if not entries:
         return []
-    now = desk.deck_cards(desk.standing_of(source).id)
+    there = desk.deck_cards(desk.standing_of(source).id)
     # A deck that was imported again has another id, and the name that it had.
-    named = {name.casefold(): cards for name, cards in now.values()}
+    named = {name.casefold(): cards for name, cards in there.values()}
     most: dict[int, int] = {}
     names: dict[int, str] = {}
     sampled = {entry.id for entry in desk.sampled(source, SAMPLES)}
@@ -136,7 +136,7 @@ def lost_decks(desk: Desk, source: str) -> list[LostDeck]:
                 most[number], names[number] = max(cards, most.get(number, 0)), name
     found = []
     for number, cards in most.items():
-        left = now[number][1] if number in now else named.get(names[number].casefold(), 0)
+        left = there[number][1] if number in there else named.get(names[number].casefold(), 0)
         if left < cards * LEFT:
             full = _last(desk, entries, places, number, cards * LEFT)
             # Of a deck that is gone, what it had last matters more than what it once had.

@@ -18,7 +18,7 @@ from litestar import Request, Response
 from anki_backup import __version__, figures
 from anki_backup.terminal import escape
 from anki_backup.web.gate import Who
-from anki_backup.web.replies import SURROGATES, html
+from anki_backup.web.replies import SURROGATES, html, takes_gzip
 
 HERE = Path(__file__).parent
 STYLE = HERE / "static" / "style.css"
@@ -118,7 +118,7 @@ class Paper:
         }
         text = self.templates.get_template(f"{name}.html").render({**known, **values})
         body, headers = html(text), {"Vary": "Accept-Encoding"} if name in PACKED else {}
-        if headers and "gzip" in request.headers.get("accept-encoding", ""):
+        if headers and takes_gzip(request):
             body, headers = gzip.compress(body, 6, mtime=0), {**headers, "Content-Encoding": "gzip"}
         return Response(body, status_code=status, headers=headers, media_type="text/html")
 

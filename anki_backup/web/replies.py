@@ -86,6 +86,11 @@ def is_known(request: Request[Any, Any, Any], tag: str) -> bool:
     return tag in request.headers.get("if-none-match", "")
 
 
+def takes_gzip(request: Request[Any, Any, Any]) -> bool:
+    """Say whether who asks can unpack gzip."""
+    return "gzip" in request.headers.get("accept-encoding", "")
+
+
 def document(request: Request[Any, Any, Any], value: Any, status: int = 200) -> Response[bytes]:
     """Return a JSON document with its ETag, or 304 where the client has it."""
     body = encode(value)

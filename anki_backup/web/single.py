@@ -175,7 +175,7 @@ async def _confirm(
     settings = here.config.sources.get(backup.source)
 
     def build() -> Response[Any]:
-        server = settings is not None and _is_of_server(here, backup.source, settings)
+        server = _is_of_server(here, backup.source, settings)
         page = here.paper.page(
             request,
             "rollback",
@@ -200,8 +200,8 @@ async def _confirm(
 
 
 def _is_of_server(here: House, name: str, settings: Any) -> bool:
-    """Say whether a source is the folder of a sync server itself."""
-    if settings.kind != "profile":
+    """Say whether a source is configured, and is the folder of a sync server itself."""
+    if settings is None or settings.kind != "profile":
         return False
     return Place.of(here.desk.repository.root, sources.make(name, settings, 1)).server
 
@@ -266,7 +266,7 @@ async def job(request: Asked, job_id: str) -> Response[Any]:
         if what == "rollback" and source is None and progress.job.backup:
             source = here.desk.backup(progress.job.backup).source
         settings = here.config.sources.get(source or "")
-        server = settings is not None and _is_of_server(here, source or "", settings)
+        server = _is_of_server(here, source or "", settings)
         page = here.paper.page(
             request,
             "job",
