@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from anki_backup.web import downloads, piped
+from anki_backup.web.replies import Refused
 from tests.web.conftest import Served
 
 
@@ -112,3 +115,11 @@ def test_what_a_download_takes_is_not_the_servers(serve: Callable[[], Served], a
 
 def peak_kib(served: Served) -> int:
     return int(re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{served.process.pid}/status").read_text())[1])
+
+
+def test_one_download_too_many_is_asked_to_come_again_and_starts_no_process():
+    hall = downloads.Hall(None)
+    hall.going = downloads.MOST
+    with pytest.raises(Refused) as refused:
+        asyncio.run(anext(piped.blocks(["no such program"], 1000, hall.place())))
+    assert (refused.value.status, refused.value.wait_s, hall.going) == (429, 60, downloads.MOST)
