@@ -27,16 +27,17 @@ def _line(file: MediaFile) -> bytes:
 
 def unpack_list(data: bytes) -> list[MediaFile]:
     """Read a list of media; DamageError when it is not one."""
-    files = []
+    lines = data.splitlines()
     try:
-        for line in data.splitlines():
-            name, size, mtime_ns, sha256 = json.loads(line)
-            files.append(
-                MediaFile(name.encode("utf-8", "surrogateescape"), int(size), int(mtime_ns), str(sha256))
-            )
+        if b"" in lines:
+            raise ValueError("a line is empty")
+        # All lines as one array: a call for each takes three times as long.
+        return [
+            MediaFile(name.encode("utf-8", "surrogateescape"), int(size), int(mtime_ns), str(sha256))
+            for name, size, mtime_ns, sha256 in json.loads(b"[" + b",".join(lines) + b"]")
+        ]
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DamageError(f"a list of media is damaged: {error}") from error
-    return files
 
 
 def named(files: Iterable[MediaFile]) -> list[tuple[bytes, str]]:

@@ -29,9 +29,8 @@ async def listing(
     def build() -> Response[bytes]:
         backup = here.desk.backup(backup_id)
         wanted = text.casefold()
-        found = [
-            (name, file) for name, file in here.desk.media(backup.id).items() if wanted in name.casefold()
-        ]
+        files = here.desk.media(backup.id).items()
+        found = [(name, file) for name, file in files if not wanted or wanted in name.casefold()]
         if number > 1 and len(found) <= (number - 1) * PER_PAGE:
             raise Refused(404, "there is no such page")
         return here.paper.page(

@@ -22,6 +22,7 @@ from tests.benchmarks.serving import PASSWORD, Answer, Server, Wire, slow_client
 # These differ by backup: as many of them are asked for as there are requests.
 OF_ONE = {
     "one backup": "/backups/{}",
+    "its media": "/backups/{}/media",
     "roll back": "/backups/{}/rollback",
     "backups, further back": "/backups?before={}",
 }
