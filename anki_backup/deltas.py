@@ -19,6 +19,7 @@ the inserted units of its ops, with raw bytes of the base as prefix (what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ from anki_backup.errors import DamageError
 LEVEL = 12
 WINDOW_LOG_LIMIT = 27
 TABLE_LIMIT = 4 << 20
+LONG = re.compile(rb"[\x80-\xff]{1,9}[\x00-\x7f]?")
 FRAME_LIMIT = 64 << 20
 
 Run = tuple[int, int]
@@ -121,7 +123,7 @@ def pack(table: Table) -> bytes:
 def unpack(data: bytes) -> Table:
     """Read a table; DamageError when it is not one, whatever its bytes."""
     # By index: a reader of a thousand tables feels every call.
-    numbers = list(_numbers(data))
+    numbers = _numbers(data)
     try:
         unit, left, at = numbers[0], numbers[1], 2
         ops = []
@@ -154,18 +156,17 @@ def unpack(data: bytes) -> Table:
     return Table(unit, tuple(ops), tuple(frames))
 
 
-def _numbers(data: bytes) -> Iterator[int]:
-    value = shift = 0
-    for byte in data:
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            yield value
-            value = shift = 0
-        elif shift > 63:
-            raise DamageError("the table of a delta holds a number beyond 64 bits")
-    if shift:
-        raise DamageError("the table of a delta is cut off")
+def _numbers(data: bytes) -> list[int]:
+    """Return the numbers of a table; those of one byte, as most are, are taken together."""
+    numbers: list[int] = []
+    at = 0
+    for found in LONG.finditer(data):
+        numbers += data[at : found.start()]
+        at = found.end()
+        if data[at - 1] > 0x7F:
+            raise DamageError("the table of a delta is cut off, or holds a number beyond 64 bits")
+        numbers.append(sum((byte & 0x7F) << 7 * place for place, byte in enumerate(found[0])))
+    return numbers + list(data[at:])
 
 
 class _Step(NamedTuple):
@@ -259,13 +260,15 @@ def in_place(table: Table, base_size: int | None = None) -> bool:
 
     Whether anything of the base follows the last op is known only with its size.
     """
-    used = sum(op.copy + op.drop for op in table.ops) * table.unit
-    if base_size is not None and used < base_size and any(op.drop != op.insert for op in table.ops):
-        return False
-    moved = next((at for at, op in enumerate(table.ops) if op.drop != op.insert), len(table.ops))
-    # Once an op moves the end, only growth may follow: nothing is left of the base to move.
-    only_growth = all(op.copy == 0 and op.drop == 0 for op in table.ops[moved + 1 :])
-    return only_growth and not any(frame.sources for frame in table.frames)
+    used, moved = 0, False
+    for copy, drop, insert in table.ops:
+        # Once an op moves the end, only growth may follow: nothing is left of the base to move.
+        if moved and (copy or drop):
+            return False
+        used += copy + drop
+        moved = moved or drop != insert
+    followed = moved and base_size is not None and used * table.unit < base_size
+    return not followed and not any(frame.sources for frame in table.frames)
 
 
 def patch(

@@ -16,7 +16,7 @@ from anki_backup import chains
 from anki_backup.errors import DamageError
 from anki_backup.header import Info
 from anki_backup.objects import ObjectStore
-from anki_backup.paged import PagedFile
+from anki_backup.paged import SOME, PagedFile
 
 
 class Forest:
@@ -96,11 +96,11 @@ class Forest:
                     above.pop()
                 above.append((name, data))
 
-    def tour(self, stops: Iterable[str], folder: Path) -> Generator[tuple[str, Path], None, None]:
-        """Yield each stop with a file that holds its content, in preorder; unpacks no more than that takes.
+    def tour(self, stops: Iterable[str], folder: Path) -> Generator[tuple[str, PagedFile], None, None]:
+        """Yield each stop with its content, flushed, in preorder; unpacks no more than that takes.
 
-        The file is changed when the tour goes on. The bytes are not hashed: that
-        is for who needs them to be right. DamageError ends the tour.
+        It is changed when the tour goes on. The bytes are not hashed: that is for
+        who needs them to be right. DamageError ends the tour.
         """
         needed: set[str] = set()
         wanted = set(stops)
@@ -111,7 +111,7 @@ class Forest:
                 needed.add(name)
         for root in self.roots():
             if root in needed:
-                with closing(PagedFile(folder / "tour")) as content:
+                with closing(PagedFile(folder / "tour", SOME)) as content:
                     for block in self.store.unproven(root):
                         content.append(block)
                     yield from self._follow(root, content, needed, wanted)
@@ -119,13 +119,13 @@ class Forest:
 
     def _follow(
         self, name: str, content: PagedFile, needed: set[str], wanted: set[str], depth: int = 0
-    ) -> Iterator[tuple[str, Path]]:
+    ) -> Iterator[tuple[str, PagedFile]]:
         while True:
             # Before the caller sees the stop: it may go and express it anew.
             names = [child for child in self.below(name) if child in needed]
             if name in wanted:
                 content.flush()
-                yield name, content.path
+                yield name, content
             if not names:
                 return
             for branch in names[:-1]:

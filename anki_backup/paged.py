@@ -17,7 +17,9 @@ from anki_backup.durable import PART, publish, pwrite_fully, storing, write_full
 from anki_backup.pages import PAGE
 
 HELD_LIMIT = (64 << 20) // PAGE
-# For a process that stays, in which several may do this at once.
+# Beside something else that is large.
+SOME = (12 << 20) // PAGE
+# For a process that stays, in which several may do this at once, and where each change is large.
 LITTLE = (4 << 20) // PAGE
 TOGETHER = 256
 FLAGS = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -26,13 +28,14 @@ FLAGS = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 class PagedFile:
     """The file at `path`, made empty; what others see of it is complete after `flush`.
 
-    `path` with `.part` behind it is used where a content is put together aside. It is not
-    synced. StorageError where the disk refuses.
+    At most `limit` pages wait in memory between two changes. `path` with `.part` behind it is
+    used where a content is put together aside. It is not synced. StorageError where the disk refuses.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limit: int | None = None) -> None:
         self.path = path
         self.size = 0
+        self._limit = HELD_LIMIT if limit is None else limit
         self._held: dict[int, bytes] = {}
         with storing(path):
             self._fd = os.open(path, FLAGS, 0o600)
@@ -66,12 +69,12 @@ class PagedFile:
     def scatter(self, runs: Sequence[Run], data: bytes) -> None:
         """Put bytes at the places of these runs, one after the other."""
         done = 0
-        if _in_pages(runs):
+        if len(data) <= self._limit * PAGE and _in_pages(runs):
             for at, count in runs:
                 for place in range(at, at + count, PAGE):
                     self._held[place] = data[done : done + PAGE]
                     done += PAGE
-            if len(self._held) > HELD_LIMIT:
+            if len(self._held) > self._limit:
                 self.flush()
             return
         self.flush()
@@ -99,10 +102,10 @@ class PagedFile:
             self._fd, aside._fd = aside._fd, self._fd
         self.size = size
 
-    def copied(self, path: Path) -> PagedFile:
-        """Return a copy of it as it is now."""
+    def copied(self, path: Path, limit: int | None = None) -> PagedFile:
+        """Return a copy of it as it is now; by default as many pages wait there as here."""
         self.flush()
-        copy = PagedFile(path)
+        copy = PagedFile(path, self._limit if limit is None else limit)
         try:
             with storing(path):
                 shutil.copyfile(self.path, path)

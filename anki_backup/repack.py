@@ -6,31 +6,34 @@ its tree, or a whole object where there is none, or where a chain would grow too
 long. Then its ghosts can go. The content of an object never changes, so its name
 stays and no manifest has to know.
 
-The order makes it safe to die anywhere: the new form is unpacked in memory and
-compared, then written beside the old one, synced, and takes its name by a rename;
-only when that is durable a ghost that nothing stands on any more is deleted.
+The order makes it safe to die anywhere: the new form is unpacked over its base and
+the SHA-256 of that compared, then it is written beside the old one, synced, and takes its
+name by a rename; only when that is durable a ghost that nothing stands on any more is deleted.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from anki_backup import chains, deltas, durable, medialist
-from anki_backup.chains import file_reader
-from anki_backup.deposit import Encoded, delta_of
-from anki_backup.errors import DamageError
+from anki_backup import chains, heap
+from anki_backup.deposit import Encoded
+from anki_backup.footing import Footing, compare
 from anki_backup.forest import Forest
 from anki_backup.header import HEADER_BYTES
 from anki_backup.objects import ObjectStore
+from anki_backup.paged import PagedFile
+from anki_backup.pages import PAGE
 
 # A ghost at the root is cheaper than a new whole object while so little stands between it and the first.
 ROOT_WORTH = 10
 AT_ONCE = 8
+# How many changed units are worth a thread, and few enough to lie in memory beside the tour.
+ALONGSIDE = range((1 << 20) // PAGE, (12 << 20) // PAGE)
 
 Advance = Callable[[int], object]
 
@@ -108,13 +111,23 @@ def repack(store: ObjectStore, forest: Forest, folder: Path, lists: bool, advanc
     return _Repacking(store, forest, folder, lists, advance).go()
 
 
+class _Awaited(NamedTuple):
+    """An object of `size` bytes whose new form a thread makes while the tour goes on."""
+
+    task: Task
+    size: int
+    encoded: Future[Encoded | None]
+
+
 class _Repacking:
     def __init__(
         self, store: ObjectStore, forest: Forest, folder: Path, lists: bool, advance: Advance
     ) -> None:
         self.store, self.forest, self.folder, self.lists = store, forest, folder, lists
         self.advance = advance
-        self.before = folder / "before"
+        self.footing = Footing(folder / "before")
+        self.pool = ThreadPoolExecutor(1)
+        self.awaited: _Awaited | None = None
         self.upon: dict[str, set[str]] = defaultdict(
             set, {name: set(found) for name, found in forest.children.items()}
         )
@@ -128,23 +141,20 @@ class _Repacking:
     def go(self) -> Repacked:
         todo = {task.name: task for task in tasks(self.forest)}
         bases = {task.base for task in todo.values() if task.base}
-        # Which wanted object `before` holds.
-        held: str | None = None
         try:
             with closing(self.forest.tour({*todo, *bases}, self.folder)) as stops:
-                for name, path in stops:
-                    if chains.digest_of(path) != name:
-                        raise DamageError(f"object {name} is damaged: its bytes have another SHA-256")
-                    if name in todo and todo[name].base in (None, held):
-                        self._express(todo[name], path)
-                        held = held if todo[name].base else None
-                    if name in bases:
-                        with durable.storing(self.before):
-                            shutil.copyfile(path, self.before)
-                        held = name
+                for name, content in stops:
+                    self._keep_awaited()
+                    if name in todo and todo[name].base in (None, self.footing.name):
+                        self._express(todo[name], content)
+                    if name in bases and name != self.footing.name and not self.awaited:
+                        self.footing.copy(name, content)
                     self.advance(1)
+            self._keep_awaited()
         finally:
+            self.pool.shutdown()
             self._settle()
+            self.footing.close()
         return Repacked(self.count, self.freed)
 
     def _way(self, name: str) -> chains.Way:
@@ -158,60 +168,70 @@ class _Repacking:
             way = self.ways[name] = way.longer(self.stored[name])
         return way
 
-    def _express(self, task: Task, path: Path) -> None:
-        """Give an object its new form if the old one with its ghosts takes more."""
-        size = self.forest.infos[task.name].size
-        room = self.stored[task.name] + sum(self.stored[ghost] for ghost in task.ghosts)
-        base = task.base
-        if base is None:
+    def _room(self, task: Task) -> int:
+        """Return what the old form of an object takes, with its ghosts."""
+        return self.stored[task.name] + sum(self.stored[ghost] for ghost in task.ghosts)
+
+    def _express(self, task: Task, content: PagedFile) -> None:
+        """Give an object its new form if the old one with its ghosts takes more; a thread may make it."""
+        limit = self._limit(task)
+        encoded = None
+        if limit is not None and self.lists:
+            encoded = self.footing.list_delta(content, limit)
+        elif limit is not None:
+            numbers = self.footing.differing(content)
+            if len(numbers) in ALONGSIDE and task.base and not self._may_be_whole(task):
+                draft = self.footing.drafted(content, limit, numbers)
+                self.awaited = _Awaited(task, content.size, self.pool.submit(draft))
+                return
+            encoded = self.footing.delta(content, limit, numbers)
+        if encoded is not None:
+            self._keep(task, content.size, encoded)
+        elif self._may_be_whole(task):
+            compare(task.name, content)
+            with open(content.path, "rb", buffering=0) as file:
+                blocks = chains.file_blocks(file.fileno(), content.size)
+                self.store.put_blocks(task.name, content.size, blocks)
+            self._note(task.name, None)
+
+    def _limit(self, task: Task) -> int | None:
+        """Return how large a delta over the footing may be, None if no delta may stand there."""
+        if task.base is None:
             root = task.ghosts[-1]
             # Over the ghost at the root where that is much smaller than a new one.
-            self._unpack(root)
-            encoded = self._encode(path, size, root, self.stored[root] // ROOT_WORTH)
-            base = root if encoded else None
-        else:
-            way = self._way(base)
-            limit = min(room, (size if self.lists else way.root) // chains.WORTH)
-            fits = way.carries_more() and way.steps + self.heights[task.name] < chains.STEPS_LIMIT
-            encoded = self._encode(path, size, base, limit) if fits else None
-        if encoded is not None and base is not None:
-            stored = HEADER_BYTES + 4 + len(encoded[0]) + sum(map(len, encoded[1]))
-            if stored >= room or (base == self.base[task.name] and stored >= self.stored[task.name]):
-                return
-            position = max(self.forest.infos[task.name].position, self.forest.infos[base].position + 1)
-            chains.put_delta(self.store, task.name, size, base, position, *encoded)
-        elif not self._put_whole(task.name, path, size, room):
+            self.footing.unpack(self.store, root)
+            return self.stored[root] // ROOT_WORTH
+        way = self._way(task.base)
+        if not way.carries_more() or way.steps + self.heights[task.name] >= chains.STEPS_LIMIT:
+            return None
+        whole = self.forest.infos[task.name].size if self.lists else way.root
+        return min(self._room(task), whole // chains.WORTH)
+
+    def _keep_awaited(self) -> None:
+        """Keep what the thread has made meanwhile."""
+        if self.awaited:
+            task, size, encoded = self.awaited
+            self.awaited = None
+            heap.give_back()  # what the tour has used: packing is at its largest at its end
+            if (made := encoded.result()) is not None:
+                self._keep(task, size, made)
+
+    def _keep(self, task: Task, size: int, encoded: Encoded) -> None:
+        """Prove a delta over the footing, and let it take the place of the old form if it is smaller."""
+        name, base = task.name, self.footing.name
+        assert base, "it was made over something"
+        self.footing.turn(name, size, encoded)
+        stored = HEADER_BYTES + 4 + len(encoded[0]) + sum(map(len, encoded[1]))
+        if stored >= self._room(task) or (base == self.base[name] and stored >= self.stored[name]):
             return
-        else:
-            base = None
-        self._note(task.name, base)
+        position = max(self.forest.infos[name].position, self.forest.infos[base].position + 1)
+        chains.put_delta(self.store, name, size, base, position, *encoded)
+        self._note(name, base)
 
-    def _unpack(self, root: str) -> None:
-        with durable.storing(self.before), open(self.before, "wb", buffering=0) as file:
-            for block in self.store.blocks(root):
-                durable.write_fully(file.fileno(), block)
-
-    def _encode(self, path: Path, size: int, base: str, limit: int) -> Encoded | None:
-        """Return the delta from the object in `before` to the one at `path`, seen to unpack rightly."""
-        base_size = self.forest.infos[base].size
-        if self.lists:
-            encoded: Encoded | None = medialist.list_delta(self.before.read_bytes(), path.read_bytes())
-            if encoded and sum(map(len, encoded[1])) > limit:
-                return None
-        else:
-            encoded = delta_of(self.before, path, base_size, size, limit)
-        if encoded is not None:
-            _prove(encoded, self.before, base_size, path, size)
-        return encoded
-
-    def _put_whole(self, name: str, path: Path, size: int, room: int) -> bool:
-        """Keep an object whole; False where that would need more than it frees: it is told by the root."""
-        root = self.forest.infos[list(self.forest.ancestors(name))[-1]]
-        if root.name in self.forest.wanted or root.stored_bytes > room:
-            return False
-        with open(path, "rb", buffering=0) as file:
-            self.store.put_blocks(name, size, chains.file_blocks(file.fileno(), size))
-        return True
+    def _may_be_whole(self, task: Task) -> bool:
+        """Say whether a whole object may need less than it frees: it is told by the root."""
+        root = self.forest.infos[list(self.forest.ancestors(task.name))[-1]]
+        return root.name not in self.forest.wanted and root.stored_bytes <= self._room(task)
 
     def _note(self, name: str, base: str | None) -> None:
         old = self.base[name]
@@ -243,20 +263,3 @@ class _Repacking:
                 ghost = below
         self.done.clear()
         self.store.settle()
-
-
-def _prove(encoded: Encoded, old: Path, old_size: int, new: Path, size: int) -> None:
-    """Unpack a delta that was never stored, and compare every byte with what it is to stand for."""
-    table, frames = deltas.unpack(encoded[0]), encoded[1]
-    with open(old, "rb", buffering=0) as old_file, open(new, "rb", buffering=0) as new_file:
-        end = 0
-
-        def compare(data: bytes) -> None:
-            nonlocal end
-            if data != file_reader(new_file.fileno())(end, len(data)):
-                raise DamageError("an object did not unpack to what was packed: nothing was replaced")
-            end += len(data)
-
-        deltas.apply(table, frames, old_size, size, file_reader(old_file.fileno()), compare)
-        if end != size:
-            raise DamageError("an object did not unpack to what was packed: nothing was replaced")

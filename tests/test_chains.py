@@ -75,19 +75,19 @@ def long_chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[ObjectStore, l
     return store, states
 
 
-def test_every_64th_skips_back_to_the_64th_before():
+def test_every_64th_skips_back_over_64_and_every_256th_over_256():
     for position in range(1, 5000):
         span = position - chains.base_position(position)
-        assert span == (64 if position % 64 == 0 else 1)
+        assert span == (256 if position % 256 == 0 else 64 if position % 64 == 0 else 1)
 
 
-def test_the_way_back_takes_63_steps_and_one_for_each_64():
+def test_the_way_back_takes_63_steps_then_three_and_one_for_each_256():
     steps = [0]
     for position in range(1, 6000):
         steps.append(steps[chains.base_position(position)] + 1)
     assert max(steps[:64]) == 63
-    assert max(steps[:1024]) == 78
-    assert max(steps[:5800]) == 152
+    assert max(steps[:1024]) == 69
+    assert max(steps[:5800]) == 87
 
 
 def test_a_way_that_is_too_long_or_too_costly_carries_no_more():

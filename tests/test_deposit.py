@@ -33,7 +33,7 @@ def kept(histories: Histories, answers: list[int]) -> list[bytes]:
 def test_where_too_much_lies_between_the_newest_is_the_base(
     tmp_path, monkeypatch, answers: list[int], bases: list[int | None]
 ) -> None:
-    monkeypatch.setattr(chains, "SKIP", 4)
+    monkeypatch.setattr(chains, "SKIPS", (4,))
     histories = Histories(tmp_path / "repository", units=100)
     states = kept(histories, answers)
     names = [hashlib.sha256(state).hexdigest() for state in states]

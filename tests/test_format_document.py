@@ -198,7 +198,7 @@ def test_the_example_of_a_table_is_one():
 def test_the_numbers_in_the_document_are_those_of_the_program():
     format_of_it = section("## The repository format, version 1")
     assert model.FORMAT == 1
-    for number in (chains.SKIP, header.HEADER_BYTES, header.CLONE_OFFSET, chains.STEPS_LIMIT):
+    for number in (*chains.SKIPS, header.HEADER_BYTES, header.CLONE_OFFSET, chains.STEPS_LIMIT):
         assert re.search(rf"\b{number}\b", format_of_it), number
     assert f"{deltas.FRAME_LIMIT >> 20} MiB" in format_of_it
     assert f"{deltas.TABLE_LIMIT >> 20} MiB" in format_of_it
