@@ -34,9 +34,10 @@ def go(request: Asked, path: str, cookies: list[Cookie] | None = None) -> Respon
 async def show(request: Asked, next: str | None = None) -> Response[Any]:
     """Show the form."""
     here = house.of(request)
-    if house.asker(request).session:
+    who = house.asker(request)
+    if who.session or not who.may_log_in:
         return go(request, inside(next))
-    return here.paper.page(request, "login", target=inside(next), wrong=False)
+    return here.paper.page(request, "login", target=inside(next), wrong=None)
 
 
 @post("/login", include_in_schema=False, status_code=200)
@@ -51,7 +52,8 @@ async def login(request: Asked) -> Response[Any]:
     loop = asyncio.get_running_loop()
     right = await loop.run_in_executor(here.hashing, here.logins.is_password, who.form.get("password", ""))
     if not right:
-        return here.paper.page(request, "login", 401, target=inside(who.form.get("next")), wrong=True)
+        wrong = "it" if here.logins.has_password() else "absent"
+        return here.paper.page(request, "login", 401, target=inside(who.form.get("next")), wrong=wrong)
     here.guesses.forgive(who.client)
     secret = here.logins.begin(desk.now())
     cookie = Cookie(

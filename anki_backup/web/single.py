@@ -34,7 +34,7 @@ STATES = (
 )
 FORMATS = {
     "tar.zst": "Everything, as files",
-    "colpkg": "For Anki: File > Import, replaces a collection",
+    "colpkg": "For Anki: File > Import, replaces a collection; without media whose names Anki refuses",
     "apkg": "For Anki: adds to a collection",
     "zip": "Everything, as a zip",
     "anki2": "The collection alone, without media",

@@ -271,6 +271,21 @@ def test_the_configuration_page_shows_no_secret(serve):
     assert "hunter2" not in text and "********" in text and "ada" in text
 
 
+def test_where_nobody_can_log_in_there_is_no_form_for_it(serve):
+    served = serve(settings="[security]\nauth_enabled = false\npublic_read = true\n")
+    with served.client(None) as client:
+        answer = client.get("/login?next=/runs")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/runs")
+
+
+def test_a_password_that_is_not_there_any_more_is_not_told_as_a_wrong_one(serve):
+    served = serve()
+    (served.place / "repository" / "state" / "secrets" / "web-password.json").unlink()
+    with served.client(None) as client:
+        text = client.post("/login", data={"password": PASSWORD}).text
+    assert "No password is kept here any more" in text and "That is not" not in text
+
+
 def test_public_read_shows_pages_and_changes_nothing(serve):
     served = serve(settings="[security]\npublic_read = true\n")
     with served.client(None) as client:
