@@ -34,6 +34,7 @@ ROOT_WORTH = 10
 AT_ONCE = 8
 # How many changed units are worth a thread, and few enough to lie in memory beside the tour.
 ALONGSIDE = range((1 << 20) // PAGE, (12 << 20) // PAGE)
+LARGE_BYTES = 256 << 10
 
 Advance = Callable[[int], object]
 
@@ -142,7 +143,7 @@ class _Repacking:
         todo = {task.name: task for task in tasks(self.forest)}
         bases = {task.base for task in todo.values() if task.base}
         try:
-            with closing(self.forest.tour({*todo, *bases}, self.folder)) as stops:
+            with closing(self.forest.tour({*todo, *bases}, self.folder, self._make_room)) as stops:
                 for name, content in stops:
                     self._keep_awaited()
                     if name in todo and todo[name].base in (None, self.footing.name):
@@ -206,6 +207,11 @@ class _Repacking:
             return None
         whole = self.forest.infos[task.name].size if self.lists else way.root
         return min(self._room(task), whole // chains.WORTH)
+
+    def _make_room(self, payload: int) -> None:
+        """Let no large delta be unpacked while one is made: each may take half of what both may."""
+        if payload >= LARGE_BYTES:
+            self._keep_awaited()
 
     def _keep_awaited(self) -> None:
         """Keep what the thread has made meanwhile."""
