@@ -47,5 +47,6 @@ def test_requests_made_from_the_document_are_answered_as_it_says(served: Served)
 
         ask()
         seen.add(operation.label)
+    print(f"{count} cases of {len(seen)} operations")
     assert len(seen) >= 8
     assert count >= len(seen)
