@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import logging
+import math
 import os
 import re
 import signal
@@ -24,12 +26,14 @@ from anki_backup.errors import AnkibakError, ConfigError, UsageError
 from anki_backup.logins import Logins
 from anki_backup.settings import Security
 from anki_backup.values import ADDRESS
+from anki_backup.web import patience
 from anki_backup.web.forms import App, Message, Receive, Scope, Send
 
 UNIX = "unix:"
 FIRST_INHERITED = 3
 BACKLOG = 128
 GRACE_S = 10
+CROWDED_S = 60
 HEADERS_LIMIT = 32 << 10
 
 
@@ -150,10 +154,18 @@ class Log(logging.Handler):
     What clients do wrong is no news: whoever can reach us could fill the log with it.
     """
 
+    crowded = -math.inf
+
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
         # Cancelled is what has not come to its end when the server ends.
         if error is None or isinstance(error, h11.LocalProtocolError | asyncio.CancelledError):
+            return
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            # It is tried again and again.
+            if time.monotonic() >= self.crowded + CROWDED_S:
+                self.crowded = time.monotonic()
+                terminal.write_error("no more files can be opened, so connections have to wait: ulimit -n")
             return
         if found := _ours(error):
             lines = [f"an answer broke off: {found.message}"]
@@ -188,7 +200,7 @@ def serve(
     counted = Counted(app)
     config = uvicorn.Config(
         counted,
-        http="h11",
+        http=patience.Patient,
         ws="none",
         lifespan="off",
         loop="asyncio",
@@ -199,6 +211,8 @@ def serve(
         timeout_keep_alive=15,
         timeout_graceful_shutdown=GRACE_S,
         h11_max_incomplete_event_size=HEADERS_LIMIT,
+        # So many are accepted at a time, before any of them can be sent away.
+        backlog=min(BACKLOG, patience.most()),
     )
     for name in ("uvicorn.error", "asyncio"):
         logging.getLogger(name).handlers = [Log()]

@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -60,15 +61,18 @@ def csrf(page: httpx.Response) -> str:
     return found[1]
 
 
-def start(place: Path, *args: str, settings: str = "", token: str | None = None) -> Served:
-    """Start a server for `place/repository`, and wait until it answers."""
+def start(
+    place: Path, *args: str, settings: str = "", token: str | None = None, wrapped: Sequence[str] = ()
+) -> Served:
+    """Start a server for `place/repository`, `wrapped` by another program, and wait until it answers."""
     config = place / "config.toml"
     config.write_text(
         '[storage]\nroot = "repository"\n[sources.desktop]\nkind = "profile"\npath = "profile"\n' + settings
     )
     secret = token or Logins(place / "repository").add_token(f"test {time.monotonic_ns()}")
+    command = [sys.executable, "-m", "anki_backup", "-c", str(config), "serve", "--listen", "127.0.0.1:0"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "anki_backup", "-c", str(config), "serve", "--listen", "127.0.0.1:0", *args],
+        [*wrapped, *command, *args],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         text=True,
@@ -100,7 +104,7 @@ def serve(place: Path, isolated_home: Path) -> Iterator[Callable[..., Served]]:
     """Return what starts a server for the copy."""
     running: list[Served] = []
 
-    def begin(*args: str, **more: str) -> Served:
+    def begin(*args: str, **more: Any) -> Served:
         running.append(start(place, *args, **more))
         return running[-1]
 
