@@ -31,22 +31,38 @@ ID = r"^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ(-\d+)?$"
 Source = Annotated[
     str | None, Parameter(query="source", pattern=r"^[a-z][a-z0-9_-]*$", description="Only of this source.")
 ]
-Since = Annotated[datetime | None, Parameter(query="since", description="Only from then on.")]
+Since = Annotated[
+    str | None,
+    Parameter(
+        query="since",
+        description="Only from then on: a time, or a day.",
+        schema_extra={"format": "date-time"},
+    ),
+]
 Limit = Annotated[int, Parameter(query="limit", ge=1, le=500, description="At most so many.")]
 Before = Annotated[str | None, Parameter(query="before", pattern=ID, description="Only older ones.")]
 BeforeRun = Annotated[
-    int | None, Parameter(query="before", ge=0, le=2**62, description="The `next` of the page before this.")
+    int | None,
+    Parameter(
+        query="before",
+        ge=0,
+        le=2**62,
+        description="The `next` of the page before this.",
+        schema_extra={"minimum": 0},  # a least number of 0 is left out otherwise
+    ),
 ]
 BackupId = Annotated[str, Parameter(description="A whole id, or `latest`.")]
 TOKEN: list[SecurityRequirement] = [{"token": []}]
 
 
-def _zoned(since: datetime | None) -> datetime | None:
+def _zoned(since: str | None) -> datetime | None:
     """Return a time in UTC; one without a zone is in the machine's."""
     try:
-        return since and since.astimezone(UTC)
+        return datetime.fromisoformat(since).astimezone(UTC) if since else None
     except (ValueError, OverflowError):
-        raise Refused(400, "that time is beyond the calendar") from None
+        raise Refused(
+            400, "since is no time of the calendar", hint="Write it as 2026-01-31T18:00:00Z, or 2026-01-31."
+        ) from None
 
 
 @get("/api/v1/backups", responses=answers(Backups, 404), operation_id="listBackups", security=TOKEN)

@@ -74,8 +74,7 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     extra = getattr(error, "extra", None)
     if status == 400 and isinstance(extra, list):
         named = [str(each.get("key")) for each in extra if isinstance(each, dict) and each.get("key")]
-        form = " A time is written as 2026-01-31T18:00:00Z." if "since" in named else ""
-        problem.hint = f"Look at {', '.join(named)}.{form}" if named else None
+        problem.hint = f"Look at {', '.join(named)}." if named else None
     return told(request, problem, status)
 
 

@@ -1,7 +1,7 @@
 """Downloads: a backup on its way out, in constant memory, and nothing left behind.
 
-A collection alone has a length that is known, so it is got out into a file first,
-and parts of it can be asked for. All other formats are written while they are sent, by
+A collection alone, or a media file, has a length that is known, so it is got out into a
+file first, and parts of it can be asked for. All other formats are written while they are sent, by
 `ankibak export` as a process of its own: what it needs of memory and time is not the server's.
 """
 
@@ -12,10 +12,11 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from litestar import Request, Response
@@ -62,6 +63,15 @@ def disposition(name: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
 
 
+class File(NamedTuple):
+    """A file of a length that is known; `fill` writes it to a path, or says that it is damaged."""
+
+    sha256: str
+    size: int
+    kind: str
+    fill: Callable[[Path], object]
+
+
 class Hall:
     """All downloads that go on; so many at once, and more are asked to come again."""
 
@@ -82,6 +92,13 @@ class Hall:
             if not self.going:
                 self.threads.submit(heap.give_back)
 
+    def plain(self, request: Request[Any, Any, Any], file: File, headers: dict[str, str]) -> Response[Any]:
+        """Return the answer that sends a file, or the part of it that is asked for."""
+        headers["ETag"] = tag = f'"{file.sha256[:24]}"'
+        if is_known(request, tag):
+            return Response(b"", status_code=304, headers=headers, media_type=file.kind)
+        return _Plain(self, file, span(request.headers, tag, file.size), headers)
+
     async def send(
         self,
         request: Request[Any, Any, Any],
@@ -101,11 +118,13 @@ class Hall:
             raise NotFoundError(f"there is no deck {deck!r} in {backup.id}")
         headers = {"Content-Disposition": disposition(file_name(backup, word, deck))}
         if word == PLAIN:
-            headers["ETag"] = tag = f'"{backup.collection_sha256[:24]}"'
-            if is_known(request, tag):
-                return Response(b"", status_code=304, headers=headers, media_type=TYPES[PLAIN])
-            part = span(request.headers, tag, backup.collection_bytes)
-            return _Plain(self, repository, backup, part, headers)
+            file = File(
+                backup.collection_sha256,
+                backup.collection_bytes,
+                TYPES[PLAIN],
+                partial(repository.restore_collection, backup.id),
+            )
+            return self.plain(request, file, headers)
         if request.scope["state"]["bare"]:
             # Not a plain answer: that would tell a length of 0, and nobody knows it before the end.
             return Stream(iter(()), headers=headers, media_type=TYPES[word])
@@ -137,24 +156,21 @@ class _Resumed:
 
 
 class _Plain(Response[bytes]):
-    """A collection as it is: with its length, and in parts where that is asked for."""
+    """A file as it is: with its length, and in parts where that is asked for."""
 
-    def __init__(
-        self, hall: Hall, repository: Repository, backup: Backup, part: Span | None, headers: dict[str, str]
-    ) -> None:
+    def __init__(self, hall: Hall, file: File, part: Span | None, headers: dict[str, str]) -> None:
         super().__init__(b"")
-        self.hall, self.repository, self.backup = hall, repository, backup
-        self.span, self.given = part, headers
+        self.hall, self.file, self.span, self.given = hall, file, part, headers
 
     def to_asgi_response(self, *args: Any, **more: Any) -> Any:
         return self._answer
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        size = self.backup.collection_bytes
+        size = self.file.size
         start, end = self.span or (0, size)
         headers = {
             **self.given,
-            "Content-Type": TYPES[PLAIN],
+            "Content-Type": self.file.kind,
             "Content-Length": str(end - start),
             "Accept-Ranges": "bytes",
         }
@@ -167,16 +183,14 @@ class _Plain(Response[bytes]):
             await send({"type": "http.response.body", "body": b""})
             return
         with self.hall.place(), tempfile.TemporaryDirectory(prefix="ankibak-") as folder:
-            path = Path(folder) / "collection.anki2"
+            path = Path(folder) / "file"
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(
-                self.hall.threads, self.repository.restore_collection, self.backup.id, path
-            )
+            await loop.run_in_executor(self.hall.threads, self.file.fill, path)
             await send(begin)
             with open(path, "rb") as file:
                 while start < end:
                     block = os.pread(file.fileno(), min(BLOCK, end - start), start)
                     if not block:
-                        raise AnkibakError("the collection ended early")
+                        raise AnkibakError("the file ended early")
                     start += len(block)
                     await send({"type": "http.response.body", "body": block, "more_body": start < end})

@@ -263,6 +263,7 @@ class Gate:
     async def _refuse(self, scope: Scope, send: Send, error: AnkibakError, who: Who) -> None:
         status = status_of(error)
         path, wants = scope["path"], dict(scope["headers"]).get(b"accept", b"")
+        wants = wants if not path.startswith("/api/") else b""
         if status == 401 and scope["method"] in ("GET", "HEAD") and b"text/html" in wants:
             target = path if path.startswith("/") and not path.startswith("//") else "/"
             query = scope.get("query_string", b"").decode("latin-1")

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from anki_backup import due, figures
 from anki_backup.config import Config
 from anki_backup.entries import Entry
+from anki_backup.errors import DamageError
 from anki_backup.model import Backup, Run
 from anki_backup.safety import Safety
 from anki_backup.web import charts, happened, house
@@ -37,6 +38,13 @@ async def show(request: Asked, source: str | None = None) -> Response[bytes]:
     here = house.of(request)
 
     def build() -> Response[bytes]:
+        try:
+            return drawn()
+        except DamageError as error:
+            title = "It can't be told whether the cards are safe"
+            return here.paper.page(request, "error", 422, title=title, error=error)
+
+    def drawn() -> Response[bytes]:
         verdict = here.safety()
         care = (
             list(cautions(verdict, happened.began_at(here.desk), here.config, now())) if verdict.safe else []

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
+from functools import partial
 from typing import Any
 
 from litestar import Request, Response, get
-from litestar.response import Stream
 
+from anki_backup import chains
 from anki_backup.web import downloads, house
 from anki_backup.web.replies import Refused
 
 Asked = Request[Any, Any, Any]
-PER_PAGE = 60
+PER_PAGE = 40
 QUERY_LIMIT = 200
 THUMB_LIMIT = 300_000
 
@@ -58,14 +57,9 @@ async def one(request: Asked, backup_id: str, name: str, download: str | None = 
         file = (await here.desk.ask(here.desk.media, backup.id)).get(name)
         if file is None:
             raise Refused(404, "there is no such file")
-        headers = {
-            "Content-Disposition": downloads.disposition(name),
-            "Content-Length": str(file.size),
-            "ETag": f'"{file.sha256[:24]}"',
-        }
-        store = here.desk.repository.store
-        await asyncio.to_thread(deque, store.blocks(file.sha256), 0)  # damaged, it is not even begun
-        return Stream(store.blocks(file.sha256), headers=headers, media_type="application/octet-stream")
+        fill = partial(chains.materialise, here.desk.repository.store, file.sha256)
+        sent = downloads.File(file.sha256, file.size, "application/octet-stream", fill)
+        return here.hall.plain(request, sent, {"Content-Disposition": downloads.disposition(name)})
     kind = downloads.PICTURES.get(name[name.rfind(".") :].lower())
     data = await here.desk.ask(here.desk.picture, backup.id, name) if kind else None
     if data is None:

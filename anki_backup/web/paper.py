@@ -26,6 +26,8 @@ STYLE = HERE / "static" / "style.css"
 SPECIAL = re.compile(r'[\\"*_]')
 # Pages that repeat nothing of what was asked for: their length tells nothing of what is secret in them.
 PACKED = {"home", "backup", "compare", "rollback"}
+# What can only be asked for in words of ours.
+CHOSEN = {"page", "what", "only", "outcome"}
 ALARMS = {"empty": "emptied after it", "deck": "decks gone"}
 STATES = {"created": "saved", "skipped": "unchanged", "failed": "failed", "interrupted": "interrupted"}
 
@@ -117,7 +119,8 @@ class Paper:
             "query": query,
         }
         text = self.templates.get_template(f"{name}.html").render({**known, **values})
-        body, headers = html(text), {"Vary": "Accept-Encoding"} if name in PACKED else {}
+        packed = name in PACKED or (name != "error" and set(request.query_params) <= CHOSEN)
+        body, headers = html(text), {"Vary": "Accept-Encoding"} if packed else {}
         if headers and takes_gzip(request):
             body, headers = gzip.compress(body, 6, mtime=0), {**headers, "Content-Encoding": "gzip"}
         return Response(body, status_code=status, headers=headers, media_type="text/html")

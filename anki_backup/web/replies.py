@@ -42,6 +42,7 @@ WORDS = {
     500: "failed",
     503: "unavailable",
 }
+GZIP = re.compile(r"(?:^|,)\s*(?:x-)?gzip\s*(?:,|$|;(?!\s*q=0(?:\.0*)?\s*(?:,|$)))")
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -83,12 +84,13 @@ def encode(value: Any) -> bytes:
 
 def is_known(request: Request[Any, Any, Any], tag: str) -> bool:
     """Say whether who asks has that already which an ETag names."""
-    return tag in request.headers.get("if-none-match", "")
+    known = request.headers.get("if-none-match", "")
+    return tag in known or known.strip() == "*"
 
 
 def takes_gzip(request: Request[Any, Any, Any]) -> bool:
     """Say whether who asks can unpack gzip."""
-    return "gzip" in request.headers.get("accept-encoding", "")
+    return bool(GZIP.search(request.headers.get("accept-encoding", "").lower()))
 
 
 def document(request: Request[Any, Any, Any], value: Any, status: int = 200) -> Response[bytes]:

@@ -86,6 +86,29 @@ def test_paging_comes_by_all_runs_once(served: Served):
     assert len(seen) > 200 and everything["next"] is None
 
 
+def test_since_is_a_time_or_a_day(served: Served):
+    backups = served.repository.backups()
+    made = backups[3].created_at
+    with served.client() as client:
+        for since in (made.isoformat(), f"{made:%Y-%m-%dT%H:%M:%SZ}"):
+            found = client.get("/api/v1/backups", params={"since": since, "limit": 500}).json()["backups"]
+            assert [each["id"] for each in found] == [each.id for each in backups[:4]]
+        assert client.get("/api/v1/runs", params={"since": f"{made:%Y-%m-%d}"}).status_code == 200
+        for wrong in ("0.5", "yesterday", "2026-13-01", "0001-01-01T00:00:00+14:00"):
+            told = client.get("/api/v1/runs", params={"since": wrong})
+            assert told.status_code == 400 and "2026-01-31T18:00:00Z" in told.json()["error"]["hint"]
+
+
+def test_the_document_tells_the_least_number_too(served: Served):
+    with served.client() as client:
+        document = client.get("/schema/openapi.json").json()
+    parameters = {
+        each["name"]: each["schema"] for each in document["paths"]["/api/v1/runs"]["get"]["parameters"]
+    }
+    assert "'minimum': 0" in str(parameters["before"])
+    assert "date-time" in str(parameters["since"])
+
+
 def test_one_backup_is_that_of_show_json(served: Served, run_ankibak):
     with served.client() as client:
         newest = client.get("/api/v1/backups/latest").json()

@@ -96,6 +96,9 @@ def test_a_picture_that_was_exchanged_for_another_is_shown_where_its_list_became
     with served.client() as client:
         changed = client.get(f"/compare?from={first}&to={last}", headers=PAGE).text
     assert "picture 3.png" in changed and "another.png" in changed
+    # What went can be had from where it is named, what came can't have been there.
+    assert f"/backups/{first}/media/picture%203.png?download=1" in changed
+    assert "another.png?download=1" not in changed
 
 
 def test_cards_that_went_from_a_deck_while_as_many_came_into_another_are_shown(serve):

@@ -26,6 +26,21 @@ def test_each_file_is_listed_and_given_back(served: Served):
     assert [name in some for name in files] == ["picture 3" in name.casefold() for name in files]
 
 
+def test_a_part_of_a_file_is_sent_and_nothing_that_is_known(served: Served):
+    file = served.repository.media(served.repository.backups(limit=1)[0].id)[0]
+    path = f"/backups/latest/media/{file.name.decode()}?download=1"
+    with served.client() as client:
+        whole = client.get(path)
+        part = client.get(path, headers={"Range": "bytes=2-5"})
+        assert (part.status_code, part.content) == (206, whole.content[2:6])
+        assert part.headers["content-range"] == f"bytes 2-5/{file.size}"
+        assert client.get(path, headers={"Range": f"bytes={file.size}-"}).status_code == 416
+        for known in (whole.headers["etag"], "*"):
+            assert client.get(path, headers={"If-None-Match": known}).status_code == 304
+        head = client.head(path)
+        assert (head.headers["content-length"], head.content) == (str(file.size), b"")
+
+
 @pytest.mark.parametrize(
     "asked", ["media?page=x", "media/none.png?download=1", "media/..%2F..%2Fmarker?download=1"]
 )

@@ -171,6 +171,19 @@ def test_pages_that_repeat_nothing_are_packed(served: Served):
     assert list(packed.values()) == [True, True, True, False, False]
 
 
+def test_what_can_only_be_chosen_is_packed_and_what_was_typed_is_not(served: Served):
+    def is_packed(path: str, takes: str = "gzip") -> bool:
+        answer = client.get(path, headers={**PAGE, "Accept-Encoding": takes})
+        return answer.headers.get("content-encoding") == "gzip"
+
+    with served.client() as client:
+        for path in ("/lost?what=deck", "/backups", "/runs?outcome=failed", "/backups/latest/media"):
+            assert is_packed(path), path
+            assert not is_packed(path, "gzip;q=0") and is_packed(path, "br, gzip;q=0.5")
+        for path in ("/backups?source=desktop", "/lost?what=x", "/backups/latest/media?q=a", "/nowhere"):
+            assert not is_packed(path), path
+
+
 def test_an_account_that_was_emptied_is_put_back_from_the_last_backup_before(serve):
     served: Served = serve()
     backup = served.repository.backups()[-1]

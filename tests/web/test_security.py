@@ -42,6 +42,13 @@ def two_of(token: str) -> list[list[tuple[str, str]]]:
     return [pair for other in (right, *others) for pair in ([right, other], [other, right])]
 
 
+def test_a_program_is_never_led_to_a_form(served: Served):
+    with served.client(None) as client:
+        for path in ("/api/v1/backups", "/api/v1/nowhere"):
+            answer = client.get(path, headers={"Accept": "text/html"})
+            assert answer.status_code == 401 and answer.headers["content-type"] == "application/json"
+
+
 def test_only_hashes_of_tokens_and_passwords_are_kept_and_only_for_their_owner(served: Served):
     folder = served.place / "repository" / "state" / "secrets"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
