@@ -66,8 +66,7 @@ def _put_over(
     if base.name != newest:
         old_path = baseline.folder / "base.part"
         chains.materialise(store, base.name, old_path)
-    numbers = differing(old_path, baseline.collection, base.size, change.size)
-    encoded = delta_of(old_path, baseline.collection, base.size, change.size, limit, numbers)
+    encoded = delta_of(old_path, baseline.collection, base.size, change.size, limit)
     with (
         open(old_path, "rb", buffering=0) as old_file,
         open(baseline.collection, "rb", buffering=0) as new_file,
@@ -76,20 +75,13 @@ def _put_over(
         return _put_delta(store, change, base, position, encoded, *readers)
 
 
-def differing(old: Path, new: Path, old_size: int, size: int) -> list[int]:
-    """Return which units of a collection differ from those of another, by place."""
-    with open(old, "rb", buffering=0) as old_file, open(new, "rb", buffering=0) as new_file:
-        blocks = chains.paired_blocks(old_file.fileno(), new_file.fileno(), size)
-        return [number for number, _, _ in pages.changed(blocks, pages.unit_for(old_size, size))]
-
-
-def delta_of(
-    old: Path, new: Path, old_size: int, size: int, limit: int, numbers: list[int]
-) -> Encoded | None:
-    """Return the delta of two collections, by place where few units are `differing`, else by what moved."""
+def delta_of(old: Path, new: Path, old_size: int, size: int, limit: int) -> Encoded | None:
+    """Return the delta of two collections, by place where few units differ, else by what moved."""
     with open(old, "rb", buffering=0) as old_file, open(new, "rb", buffering=0) as new_file:
         read_old, read_new = (chains.file_reader(file.fileno()) for file in (old_file, new_file))
         unit = pages.unit_for(old_size, size)
+        blocks = chains.paired_blocks(old_file.fileno(), new_file.fileno(), size)
+        numbers = [number for number, _, _ in pages.changed(blocks, unit)]
         encoded = None
         if len(numbers) * unit < size * MOST:
             changes = ((at, read_old(at * unit, unit), read_new(at * unit, unit)) for at in numbers)

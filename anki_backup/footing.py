@@ -6,12 +6,10 @@ stands for: the SHA-256 of that proves it, and the next delta is made over it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
-from anki_backup import chains, deltas, medialist, pages
-from anki_backup.deposit import Encoded, delta_of, differing
+from anki_backup import chains, deltas, medialist
+from anki_backup.deposit import Encoded, delta_of
 from anki_backup.errors import DamageError
 from anki_backup.objects import ObjectStore
 from anki_backup.paged import LITTLE, PagedFile
@@ -48,22 +46,9 @@ class Footing:
             content.append(block)
         self.name = root
 
-    def differing(self, content: PagedFile) -> list[int]:
-        """Return which units of a collection differ from what this holds."""
-        return differing(self.content.path, content.path, self.content.size, content.size)
-
-    def delta(self, content: PagedFile, limit: int, numbers: list[int]) -> Encoded | None:
-        """Return the delta of a collection, which differs in these units."""
-        sizes = self.content.size, content.size
-        return delta_of(self.content.path, content.path, *sizes, limit, numbers)
-
-    def drafted(self, content: PagedFile, limit: int, numbers: list[int]) -> Callable[[], Encoded | None]:
-        """Return what makes a delta by place out of memory alone: a thread may do it meanwhile."""
-        old, new = self.content, content
-        unit = pages.unit_for(old.size, new.size)
-        changes = ((at, old.read_at(at * unit, unit), new.read_at(at * unit, unit)) for at in numbers)
-        frames = list(pages.gathered(changes, len(numbers) * unit))
-        return partial(pages.encode_gathered, frames, unit, old.size, new.size, limit)
+    def delta(self, content: PagedFile, limit: int) -> Encoded | None:
+        """Return the delta of a collection."""
+        return delta_of(self.content.path, content.path, self.content.size, content.size, limit)
 
     def list_delta(self, content: PagedFile, limit: int) -> Encoded | None:
         """Return the delta of a list of media."""

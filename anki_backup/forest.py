@@ -8,7 +8,7 @@ named is remembered, so that nobody takes it for unused.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,8 +17,6 @@ from anki_backup.errors import DamageError
 from anki_backup.header import Info
 from anki_backup.objects import ObjectStore
 from anki_backup.paged import SOME, PagedFile
-
-Coming = Callable[[int], object]
 
 
 class Forest:
@@ -98,14 +96,11 @@ class Forest:
                     above.pop()
                 above.append((name, data))
 
-    def tour(
-        self, stops: Iterable[str], folder: Path, coming: Coming = lambda payload: None
-    ) -> Generator[tuple[str, PagedFile], None, None]:
+    def tour(self, stops: Iterable[str], folder: Path) -> Generator[tuple[str, PagedFile], None, None]:
         """Yield each stop with its content, flushed, in preorder; unpacks no more than that takes.
 
-        It is changed when the tour goes on; `coming` is told of the bytes of each delta
-        before. The bytes are not hashed: that is for who needs them to be right.
-        DamageError ends the tour.
+        It is changed when the tour goes on. The bytes are not hashed: that is for
+        who needs them to be right. DamageError ends the tour.
         """
         needed: set[str] = set()
         wanted = set(stops)
@@ -119,17 +114,11 @@ class Forest:
                 with closing(PagedFile(folder / "tour", SOME)) as content:
                     for block in self.store.unproven(root):
                         content.append(block)
-                    yield from self._follow(root, content, needed, wanted, coming)
+                    yield from self._follow(root, content, needed, wanted)
                 content.path.unlink(missing_ok=True)
 
     def _follow(
-        self,
-        name: str,
-        content: PagedFile,
-        needed: set[str],
-        wanted: set[str],
-        coming: Coming,
-        depth: int = 0,
+        self, name: str, content: PagedFile, needed: set[str], wanted: set[str], depth: int = 0
     ) -> Iterator[tuple[str, PagedFile]]:
         while True:
             # Before the caller sees the stop: it may go and express it anew.
@@ -141,12 +130,8 @@ class Forest:
                 return
             for branch in names[:-1]:
                 with closing(content.copied(content.path.with_name(f"branch-{depth}"))) as copy:
-                    self._step(branch, copy, coming)
-                    yield from self._follow(branch, copy, needed, wanted, coming, depth + 1)
+                    chains.step(self.store, branch, copy)
+                    yield from self._follow(branch, copy, needed, wanted, depth + 1)
                 copy.path.unlink(missing_ok=True)
             name = names[-1]
-            self._step(name, content, coming)
-
-    def _step(self, name: str, content: PagedFile, coming: Coming) -> None:
-        coming(self.infos[name].payload)
-        chains.step(self.store, name, content)
+            chains.step(self.store, name, content)

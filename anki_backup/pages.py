@@ -18,8 +18,6 @@ FRAME_BYTES = 20 << 20
 LARGE_BYTES = 4 << 20
 
 Change = tuple[int, bytes, bytes]
-# The ops of a frame, its old and its new bytes.
-Gathered = tuple[list[Op], bytearray, bytearray]
 
 
 def unit_for(*sizes: int) -> int:
@@ -59,18 +57,11 @@ def encode(
     Sizes are whole units; `count` is how many changes there are. Holds at most two times
     `frame_bytes` of pages at once.
     """
-    return encode_gathered(gathered(changes, count * unit, frame_bytes), unit, old_size, new_size, limit)
-
-
-def encode_gathered(
-    frames_of: Iterable[Gathered], unit: int, old_size: int, new_size: int, limit: int
-) -> tuple[bytes, list[bytes]] | None:
-    """Do the same with what was `gathered` from the files before."""
     ops: list[Op] = []
     frames: list[Frame] = []
     data: list[bytes] = []
     stored = 0
-    for run_ops, old, new in frames_of:
+    for run_ops, old, new in _frames(changes, count * unit, frame_bytes):
         ops.extend(run_ops)
         before = prefix(old)
         old.clear()  # it may be as large as anything that compressing takes
@@ -91,8 +82,10 @@ def encode_gathered(
     return (table, data) if stored + len(table) <= limit else None
 
 
-def gathered(changes: Iterable[Change], length: int, frame_bytes: int = FRAME_BYTES) -> Iterator[Gathered]:
-    """Gather changed units into runs and runs into frames.
+def _frames(
+    changes: Iterable[Change], length: int, frame_bytes: int
+) -> Iterator[tuple[list[Op], bytearray, bytearray]]:
+    """Gather changed units into runs and runs into frames: (ops, old bytes, new bytes).
 
     The first frame takes what is left over of `length`. The end of a collection is where
     reviews are added and what their indexes grow by, which say the same twice: in one

@@ -15,26 +15,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from anki_backup import chains, heap
+from anki_backup import chains
 from anki_backup.deposit import Encoded
 from anki_backup.footing import Footing, compare
 from anki_backup.forest import Forest
 from anki_backup.header import HEADER_BYTES
 from anki_backup.objects import ObjectStore
 from anki_backup.paged import PagedFile
-from anki_backup.pages import PAGE
 
 # A ghost at the root is cheaper than a new whole object while so little stands between it and the first.
 ROOT_WORTH = 10
 AT_ONCE = 8
-# How many changed units are worth a thread, and few enough to lie in memory beside the tour.
-ALONGSIDE = range((1 << 20) // PAGE, (12 << 20) // PAGE)
-LARGE_BYTES = 256 << 10
 
 Advance = Callable[[int], object]
 
@@ -112,14 +107,6 @@ def repack(store: ObjectStore, forest: Forest, folder: Path, lists: bool, advanc
     return _Repacking(store, forest, folder, lists, advance).go()
 
 
-class _Awaited(NamedTuple):
-    """An object of `size` bytes whose new form a thread makes while the tour goes on."""
-
-    task: Task
-    size: int
-    encoded: Future[Encoded | None]
-
-
 class _Repacking:
     def __init__(
         self, store: ObjectStore, forest: Forest, folder: Path, lists: bool, advance: Advance
@@ -127,8 +114,6 @@ class _Repacking:
         self.store, self.forest, self.folder, self.lists = store, forest, folder, lists
         self.advance = advance
         self.footing = Footing(folder / "before")
-        self.pool = ThreadPoolExecutor(1)
-        self.awaited: _Awaited | None = None
         self.upon: dict[str, set[str]] = defaultdict(
             set, {name: set(found) for name, found in forest.children.items()}
         )
@@ -143,17 +128,14 @@ class _Repacking:
         todo = {task.name: task for task in tasks(self.forest)}
         bases = {task.base for task in todo.values() if task.base}
         try:
-            with closing(self.forest.tour({*todo, *bases}, self.folder, self._make_room)) as stops:
+            with closing(self.forest.tour({*todo, *bases}, self.folder)) as stops:
                 for name, content in stops:
-                    self._keep_awaited()
                     if name in todo and todo[name].base in (None, self.footing.name):
                         self._express(todo[name], content)
-                    if name in bases and name != self.footing.name and not self.awaited:
+                    if name in bases and name != self.footing.name:
                         self.footing.copy(name, content)
                     self.advance(1)
-            self._keep_awaited()
         finally:
-            self.pool.shutdown()
             self._settle()
             self.footing.close()
         return Repacked(self.count, self.freed)
@@ -174,18 +156,10 @@ class _Repacking:
         return self.stored[task.name] + sum(self.stored[ghost] for ghost in task.ghosts)
 
     def _express(self, task: Task, content: PagedFile) -> None:
-        """Give an object its new form if the old one with its ghosts takes more; a thread may make it."""
+        """Give an object its new form if the old one with its ghosts takes more."""
         limit = self._limit(task)
-        encoded = None
-        if limit is not None and self.lists:
-            encoded = self.footing.list_delta(content, limit)
-        elif limit is not None:
-            numbers = self.footing.differing(content)
-            if len(numbers) in ALONGSIDE and task.base and not self._may_be_whole(task):
-                draft = self.footing.drafted(content, limit, numbers)
-                self.awaited = _Awaited(task, content.size, self.pool.submit(draft))
-                return
-            encoded = self.footing.delta(content, limit, numbers)
+        make = self.footing.list_delta if self.lists else self.footing.delta
+        encoded = make(content, limit) if limit is not None else None
         if encoded is not None:
             self._keep(task, content.size, encoded)
         elif self._may_be_whole(task):
@@ -207,20 +181,6 @@ class _Repacking:
             return None
         whole = self.forest.infos[task.name].size if self.lists else way.root
         return min(self._room(task), whole // chains.WORTH)
-
-    def _make_room(self, payload: int) -> None:
-        """Let no large delta be unpacked while one is made: each may take half of what both may."""
-        if payload >= LARGE_BYTES:
-            self._keep_awaited()
-
-    def _keep_awaited(self) -> None:
-        """Keep what the thread has made meanwhile."""
-        if self.awaited:
-            task, size, encoded = self.awaited
-            self.awaited = None
-            heap.give_back()  # what the tour has used: packing is at its largest at its end
-            if (made := encoded.result()) is not None:
-                self._keep(task, size, made)
 
     def _keep(self, task: Task, size: int, encoded: Encoded) -> None:
         """Prove a delta over the footing, and let it take the place of the old form if it is smaller."""
