@@ -27,7 +27,10 @@ def _line(file: MediaFile) -> bytes:
 
 def unpack_list(data: bytes) -> list[MediaFile]:
     """Read a list of media; DamageError when it is not one."""
-    lines = data.splitlines()
+    return _read(data.splitlines())
+
+
+def _read(lines: list[bytes]) -> list[MediaFile]:
     try:
         if b"" in lines:
             raise ValueError("a line is empty")
@@ -38,6 +41,27 @@ def unpack_list(data: bytes) -> list[MediaFile]:
         ]
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DamageError(f"a list of media is damaged: {error}") from error
+
+
+class Listed:
+    """A list of media of which only what is asked for is read: sixty thousand lines take a while."""
+
+    def __init__(self, data: bytes) -> None:
+        self._lines = data.splitlines()
+
+    def get(self, name: str) -> MediaFile | None:
+        """Return the file of a name, as text."""
+        begin = f"[{json.dumps(name)},".encode("ascii")
+        found = _read([line for line in self._lines if line.startswith(begin)])
+        return found[0] if found else None
+
+    def find(self, part: str, start: int, count: int) -> tuple[list[MediaFile], int]:
+        """Return some of the files with a part in their names, whatever its case, and how many there are."""
+        if not part:
+            return _read(self._lines[start : start + count]), len(self._lines)
+        wanted = part.casefold()
+        found = [file for file in _read(self._lines) if wanted in file_name_text(file.name).casefold()]
+        return found[start : start + count], len(found)
 
 
 def named(files: Iterable[MediaFile]) -> list[tuple[bytes, str]]:

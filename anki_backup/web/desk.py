@@ -16,19 +16,12 @@ from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
-from anki_backup import cooldown, events, pictures
+from anki_backup import chains, cooldown, events, pictures
 from anki_backup.config import Config
 from anki_backup.entries import Entry
 from anki_backup.errors import DamageError, NotFoundError
-from anki_backup.model import (
-    ID_PATTERN,
-    Backup,
-    BackupManifest,
-    DeckStats,
-    MediaFile,
-    Run,
-    file_name_text,
-)
+from anki_backup.medialist import Listed
+from anki_backup.model import ID_PATTERN, Backup, BackupManifest, DeckStats, Run
 from anki_backup.pictures import Pictures
 from anki_backup.repository import Repository
 from anki_backup.view import View
@@ -198,9 +191,10 @@ class Desk:
 
         return self.remembered(("deck cards", backup_id), read)
 
-    def _media(self, backup_id: str) -> dict[str, MediaFile]:
-        """Return the media files of a backup by their names as text."""
-        return {file_name_text(file.name): file for file in self.repository.media(backup_id)}
+    def _media(self, backup_id: str) -> Listed:
+        """Return the list of media of a backup."""
+        name = self.manifest(backup_id).media_list
+        return Listed(chains.read(self.repository.store, name) if name else b"")
 
     def picture(self, backup_id: str, name: str, limit: int = 1 << 20) -> bytes | None:
         """Return a small media file of a backup; None where there is none, or it is large."""

@@ -8,6 +8,7 @@ from typing import Any
 from litestar import Request, Response, get
 
 from anki_backup import chains
+from anki_backup.model import file_name_text
 from anki_backup.web import downloads, house
 from anki_backup.web.replies import Refused
 
@@ -24,23 +25,22 @@ async def listing(
     """The media files of a backup, or those with a word in their names."""
     here = house.of(request)
     text, number = (q or "").strip()[:QUERY_LIMIT], house.whole(page, "page", 1, 100_000)
+    start = (number - 1) * PER_PAGE
 
     def build() -> Response[bytes]:
         backup = here.desk.backup(backup_id)
-        wanted = text.casefold()
-        files = here.desk.media(backup.id).items()
-        found = [(name, file) for name, file in files if not wanted or wanted in name.casefold()]
-        if number > 1 and len(found) <= (number - 1) * PER_PAGE:
+        files, found = here.desk.media(backup.id).find(text, start, PER_PAGE)
+        if number > 1 and not files:
             raise Refused(404, "there is no such page")
         return here.paper.page(
             request,
             "media",
             backup=backup,
             q=text,
-            files=found[(number - 1) * PER_PAGE : number * PER_PAGE],
-            found=len(found),
+            files=[(file_name_text(file.name), file) for file in files],
+            found=found,
             page=number,
-            more=len(found) > number * PER_PAGE,
+            more=found > start + PER_PAGE,
             pictures=tuple(downloads.PICTURES),
             small=THUMB_LIMIT,
         )
