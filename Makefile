@@ -29,6 +29,7 @@ faults: .venv/ready .venv/tools ## only the tests that kill, cut the power and f
 
 faults-full: .venv/ready .venv/tools ## the same at every call, state, byte and size: takes hours
 	ANKIBAK_FAULTS=full $(BIN)/python -m pytest tests/faults -m faults $(ARGS)
+	ANKIBAK_SCHEMA_CASES=120 $(BIN)/python -m pytest -s tests/web/test_schema.py
 	$(BIN)/python -m tests.fuzz
 	$(BIN)/python -m tests.mutants
 	$(BIN)/python -m tests.mutants.generated

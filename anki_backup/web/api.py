@@ -58,7 +58,7 @@ TOKEN: list[SecurityRequirement] = [{"token": []}]
 def _zoned(since: str | None) -> datetime | None:
     """Return a time in UTC; one without a zone is in the machine's."""
     try:
-        return datetime.fromisoformat(since).astimezone(UTC) if since else None
+        return None if since is None else datetime.fromisoformat(since).astimezone(UTC)
     except (ValueError, OverflowError):
         raise Refused(
             400, "since is no time of the calendar", hint="Write it as 2026-01-31T18:00:00Z, or 2026-01-31."

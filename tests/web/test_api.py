@@ -94,7 +94,7 @@ def test_since_is_a_time_or_a_day(served: Served):
             found = client.get("/api/v1/backups", params={"since": since, "limit": 500}).json()["backups"]
             assert [each["id"] for each in found] == [each.id for each in backups[:4]]
         assert client.get("/api/v1/runs", params={"since": f"{made:%Y-%m-%d}"}).status_code == 200
-        for wrong in ("0.5", "yesterday", "2026-13-01", "0001-01-01T00:00:00+14:00"):
+        for wrong in ("", "0.5", "yesterday", "2026-13-01", "0001-01-01T00:00:00+14:00"):
             told = client.get("/api/v1/runs", params={"since": wrong})
             assert told.status_code == 400 and "2026-01-31T18:00:00Z" in told.json()["error"]["hint"]
 
