@@ -39,13 +39,15 @@ def lock(path: Path, holder: str, wait_s: float = 0) -> Iterator[None]:
             text = os.pread(fd, 200, 0).decode(errors="replace").split(maxsplit=1)
         finally:
             os.close(fd)
-        if time.monotonic() >= deadline:
+        late = time.monotonic() - deadline
+        # Who has taken it just now needs a moment to write down who that is.
+        if late >= (0 if text else POLL_S):
             process, command = [*text, "", ""][:2]
             raise BusyError(
                 f"the repository is in use by process {process or '?'} ({command.strip() or 'unknown'})",
                 hint="Try again when it has ended, or wait for it: ankibak run --wait 15m",
             )
-        time.sleep(min(POLL_S, max(0.0, deadline - time.monotonic())))
+        time.sleep(min(POLL_S, max(0.01, -late)))
 
 
 def _open_lock(path: Path) -> int:

@@ -15,7 +15,7 @@ def known(repository: Repository, source: str, baseline: Baseline) -> Mark | Non
     That is the newest sound backup, or, after a rollback, the one that was gone back to.
     """
     mark = baseline.mark()
-    if mark and repository.is_newest_of(source, mark.backup):
+    if mark and repository.is_newest_of(source, mark.backup) and _is_readable(repository, mark.backup):
         return mark
     for backup in _candidates(repository, source):
         try:
@@ -23,6 +23,13 @@ def known(repository: Repository, source: str, baseline: Baseline) -> Mark | Non
         except DamageError:
             continue
     return None
+
+
+def _is_readable(repository: Repository, backup_id: str) -> bool:
+    try:
+        return bool(repository.manifest(backup_id))
+    except DamageError:
+        return False
 
 
 def of(repository: Repository, backup_id: str) -> Mark:

@@ -38,6 +38,7 @@ from anki_backup.view import View
 
 PARTS = ("backups", "objects", "state", "cache")
 NAME = "repository.json"
+FOREIGN = "Name an empty folder as storage.root, or look whether the right disk is mounted."
 FRESH = {"state", NAME + durable.PART}
 Flushed = Callable[[BackupManifest], BackupManifest]
 
@@ -90,8 +91,9 @@ class Repository:
     @classmethod
     def create(cls, root: Path) -> Repository:
         """Make a repository in `root`, which must be missing or empty; an existing one is opened."""
-        if not (root / NAME).exists():
-            _refuse_foreign(root)
+        if NAME not in (names := _names(root)):
+            if names - FRESH:
+                raise RepositoryError(f"{root} is not empty and holds no repository", hint=FOREIGN)
             for folder in reversed([root.absolute(), *root.absolute().parents]):
                 if not folder.is_dir():
                     durable.make_directory(folder)
@@ -285,16 +287,10 @@ class Repository:
         return newest if left == newest.id else self.find(left)
 
 
-def _refuse_foreign(root: Path) -> None:
-    """A folder with other things in it is not ours to fill; an empty or half-made one is."""
+def _names(folder: Path) -> set[str]:
     try:
-        names = set(os.listdir(root))
+        return set(os.listdir(folder))
     except FileNotFoundError:
-        return
+        return set()
     except OSError as error:
-        raise RepositoryError(f"can't read {root}: {error.strerror}") from error
-    if names - FRESH:
-        raise RepositoryError(
-            f"{root} is not empty and holds no repository",
-            hint="Name an empty folder as storage.root, or look whether the right disk is mounted.",
-        )
+        raise RepositoryError(f"can't read {folder}: {error.strerror}") from error

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from anki_backup import chains, durable
 from anki_backup.collection import uri
-from anki_backup.errors import DamageError
+from anki_backup.errors import DamageError, StorageError
 from anki_backup.filenames import is_file_name
 from anki_backup.formats.dir import put_file
 from anki_backup.intent import Intent, Put
@@ -23,6 +23,8 @@ from anki_backup.model import MediaFile, file_name_text
 from anki_backup.repository import Repository
 
 BLOCK = 1 << 20
+# What SQLite says where the disk is to blame, not the collection.
+REFUSED = (apsw.IOError, apsw.FullError, apsw.CantOpenError, apsw.ReadOnlyError)
 
 
 def mark_schema(path: Path) -> None:
@@ -41,6 +43,8 @@ def mark_schema(path: Path) -> None:
             db.execute("UPDATE col SET scm = max(?, scm + 1), mod = max(?, mod + 1)", (at, at))
         finally:
             db.close()
+    except REFUSED as error:
+        raise StorageError(f"can't write {path}: {error}") from error
     except apsw.Error as error:
         raise DamageError(f"the collection that was backed up can't be opened: {error}") from error
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from anki_backup import chains, collection, events, medialist, pictures
+from anki_backup import chains, collection, events, medialist, pictures, standing
 from anki_backup.entries import CatalogError, state_of, with_state
 from anki_backup.errors import DamageError, SourceError
 from anki_backup.forks import spread
@@ -89,6 +89,8 @@ class _Check:
         for line in events.damaged(self.repository.history.log):
             self.find("events", f"the event log is damaged at byte {line.start}")
         self._pointers()
+        for source, backup in standing.vanished(self.repository.history):
+            self.find("backup", f"the newest backup of {source}, {backup}, is gone", backup)
         try:
             with self.repository.history.catalog() as catalog:
                 number = catalog.mark("n")

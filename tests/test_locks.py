@@ -35,6 +35,17 @@ def refusing(number: int):
     return call
 
 
+def test_who_has_only_just_taken_the_lock_is_named_too(tmp_path):
+    path = tmp_path / "lock"
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        naming = threading.Timer(0.03, lambda: os.pwrite(file.fileno(), b"77 run home\n", 0))
+        naming.start()
+        with pytest.raises(BusyError, match=r"process 77 \(run home\)"), locks.lock(path, "prune"):
+            pass
+        naming.join()
+
+
 def test_a_second_writer_is_told_who_holds_the_lock(tmp_path):
     path = tmp_path / "lock"
     with locks.lock(path, "run home"):

@@ -14,7 +14,7 @@ import typer
 from msgspec import Struct
 from msgspec.json import schema as json_schema
 
-from anki_backup import terminal
+from anki_backup import calendars, terminal
 from anki_backup.commands import Context
 from anki_backup.config import check_places
 from anki_backup.errors import ConfigError
@@ -84,6 +84,9 @@ def check(ctx: typer.Context) -> None:
             value = getattr(source, key.name)
             if isinstance(value, Path):
                 _check_file(f"sources.{name}.{key.name}", value, secret=key.name == "password_file")
+    for schedule in (config.schedule, *(config.schedule_of(name) for name in config.sources)):
+        if schedule.cron:
+            calendars.of_cron(schedule.cron)
     number = len(config.sources)
     sources = f"{number or 'no'} source{'' if number == 1 else 's'}"
     terminal.write(terminal.escape(f"{config.file or 'no file'}: fine, with {sources}") + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -91,10 +92,10 @@ def _repository(context: Context, *, make: bool) -> Repository | None:
         try:
             return Repository.open(context.root)
         except RepositoryError:
-            if (context.root / "repository.json").exists():
+            if os.path.exists(context.root / "repository.json"):
                 raise
             return None
-    if not (context.root / "repository.json").exists():
+    if not os.path.exists(context.root / "repository.json"):
         context.say(f"made a new repository in {context.root}")
     return Repository.create(context.root)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -137,7 +138,8 @@ def _seconds(text: str) -> float:
 
 def _repository(context: Context) -> Repository:
     """Open the repository; where there is none yet, make it and say so."""
-    fresh = not (context.root / "repository.json").exists()
+    # No error where it can't be looked at: that is told when it is opened.
+    fresh = not os.path.exists(context.root / "repository.json")
     repository = Repository.create(context.root)
     if fresh:
         context.say(f"made a new repository in {context.root}")

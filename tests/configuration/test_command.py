@@ -6,6 +6,8 @@ import json
 import os
 import tomllib
 
+import pytest
+
 from anki_backup.commands.config import example_file
 from anki_backup.config import load
 from anki_backup.keys import keys
@@ -71,6 +73,14 @@ def test_config_check_names_a_place_that_is_not_there(run_ankibak, write, tmp_pa
     assert f"sources.home.path: {tmp_path / 'p'} is not there" in done.stderr
     done = run_ankibak("config", "check", "-c", write(PROFILE.replace("/p", "p") + "enabled = false\n"))
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("table", ["[schedule]\n", "[sources.home.schedule]\n"])
+def test_config_check_names_a_time_that_never_comes(run_ankibak, write, tmp_path, table: str):
+    (tmp_path / "p").mkdir()
+    file = write(PROFILE.replace("/p", "p") + table + 'cron = "0 99 * * *"\n')
+    done = run_ankibak("config", "check", "-c", file)
+    assert done.returncode == 2 and "'99' as hour is none of 0 to 23" in done.stderr
 
 
 def test_config_check_refuses_a_password_file_that_others_can_read(run_ankibak, write, tmp_path):
