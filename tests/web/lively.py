@@ -61,7 +61,10 @@ def make(root: Path, days: int = DAYS, *, seed: int = 4) -> Repository:
                 if day == days - 8:
                     _fill_again(path)
                 _back_up(repository, source, at)
-            _hours(repository, rng, first + timedelta(days=day), min(now, first + timedelta(days=day + 1)))
+            end = min(now, first + timedelta(days=day + 1))
+            # One morning at least was slept through, however the dice fall.
+            asleep = rng.random() < 0.12 or day == days - 6
+            _hours(repository, rng, first + timedelta(days=day), end, asleep=asleep)
         _study(path, rng, now, grown=days)
         _back_up(repository, source, now - timedelta(minutes=14))
     repository.rebuild_catalog()
@@ -113,9 +116,8 @@ def _back_up(repository: Repository, source: Profile, at: datetime) -> None:
     assert result.backup, result.error
 
 
-def _hours(repository: Repository, rng: random.Random, day: datetime, end: datetime) -> None:
+def _hours(repository: Repository, rng: random.Random, day: datetime, end: datetime, *, asleep: bool) -> None:
     """Record what the other hours came to: nothing new mostly, sometimes a failure, or no run."""
-    asleep = rng.random() < 0.12
     for hour in range(24):
         at = day + timedelta(hours=hour, seconds=40)
         if at >= end or (asleep and hour < 9) or (end - at).days > 31:
