@@ -30,7 +30,7 @@ from anki_backup.errors import DamageError
 LEVEL = 12
 WINDOW_LOG_LIMIT = 27
 TABLE_LIMIT = 4 << 20
-LONG = re.compile(rb"[\x80-\xff]{1,9}[\x00-\x7f]?")
+LONG = re.compile(rb"[\x80-\xff]{1,9}[\x00-\x7f]?")  # a number of more than 7 bits, 64 at most
 FRAME_LIMIT = 64 << 20
 
 Run = tuple[int, int]

@@ -157,6 +157,9 @@ class _Repacking:
 
     def _express(self, task: Task, content: PagedFile) -> None:
         """Give an object its new form if the old one with its ghosts takes more."""
+        if task.base is None:
+            # Over the ghost at the root where that is much smaller than a new one.
+            self.footing.unpack(self.store, task.ghosts[-1])
         limit = self._limit(task)
         make = self.footing.list_delta if self.lists else self.footing.delta
         encoded = make(content, limit) if limit is not None else None
@@ -172,10 +175,7 @@ class _Repacking:
     def _limit(self, task: Task) -> int | None:
         """Return how large a delta over the footing may be, None if no delta may stand there."""
         if task.base is None:
-            root = task.ghosts[-1]
-            # Over the ghost at the root where that is much smaller than a new one.
-            self.footing.unpack(self.store, root)
-            return self.stored[root] // ROOT_WORTH
+            return self.stored[task.ghosts[-1]] // ROOT_WORTH
         way = self._way(task.base)
         if not way.carries_more() or way.steps + self.heights[task.name] >= chains.STEPS_LIMIT:
             return None

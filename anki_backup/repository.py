@@ -144,8 +144,12 @@ class Repository:
 
     def media(self, backup_id: str) -> list[MediaFile]:
         """Return the media of a backup, sorted by name."""
+        return medialist.unpack_list(self.media_list(backup_id))
+
+    def media_list(self, backup_id: str) -> bytes:
+        """Return the list of media of a backup as it is kept."""
         name = self.manifest(backup_id).media_list
-        return medialist.unpack_list(chains.read(self.store, name)) if name else []
+        return chains.read(self.store, name) if name else b""
 
     def runs(
         self, source: str | None = None, since: datetime | None = None, limit: int | None = None

@@ -50,6 +50,8 @@ def vanished(history: History) -> Iterator[tuple[str, str]]:
     }
     there = set(history.ids())
     for source, backup in made.items():
+        if backup in there:
+            continue
         told = [line.event for line in events.mentioning(history.log, backup.encode()) if line.event]
-        if backup not in there and not any(event["event"] == "pruned" for event in told):
+        if not any(event["event"] == "pruned" for event in told):
             yield source, backup

@@ -112,6 +112,21 @@ class Context:
             self.warn("a rollback was interrupted; the next run finishes or reverses it: ankibak run")
         return repository
 
+    def made_repository(self) -> Repository:
+        """Open the repository for writing; where there is none yet, make it and say so."""
+        from anki_backup.repository import Repository
+
+        fresh = not self.has_repository
+        repository = Repository.create(self.root)
+        if fresh:
+            self.say(f"made a new repository in {self.root}")
+        return repository
+
+    @property
+    def has_repository(self) -> bool:
+        """Whether there is one, as far as we may look; what keeps us from it is told when it is opened."""
+        return os.path.exists(self.root / "repository.json")
+
     def find(self, repository: Repository, text: str) -> Backup:
         """Return the backup that a person means; NotFoundError where there is none."""
         return repository.find(text, self.zone if "@" in text else None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -92,12 +91,10 @@ def _repository(context: Context, *, make: bool) -> Repository | None:
         try:
             return Repository.open(context.root)
         except RepositoryError:
-            if os.path.exists(context.root / "repository.json"):
+            if context.has_repository:
                 raise
             return None
-    if not os.path.exists(context.root / "repository.json"):
-        context.say(f"made a new repository in {context.root}")
-    return Repository.create(context.root)
+    return context.made_repository()
 
 
 def _progress(context: Context) -> Callable[[str, int], AbstractContextManager[Callable[[int], object]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -55,7 +54,7 @@ def command(
 
         results = [plan.plan(context.root, driver, options) for driver in drivers]
     else:
-        repository = _repository(context)
+        repository = context.made_repository()
         due = _due(context, repository, chosen)
         results = [_run(context, repository, driver, options) for driver in drivers]
         results = _pruned(context, repository, results, due)
@@ -134,16 +133,6 @@ def _seconds(text: str) -> float:
         return duration(text).total_seconds()
     except ValueError as error:
         raise UsageError(f"--wait {text} is no duration", hint="Write it so: 30s, 15m, 1h.") from error
-
-
-def _repository(context: Context) -> Repository:
-    """Open the repository; where there is none yet, make it and say so."""
-    # No error where it can't be looked at: that is told when it is opened.
-    fresh = not os.path.exists(context.root / "repository.json")
-    repository = Repository.create(context.root)
-    if fresh:
-        context.say(f"made a new repository in {context.root}")
-    return repository
 
 
 def _run(context: Context, repository: Repository, source: Source, options: Options) -> Result:

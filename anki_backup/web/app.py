@@ -20,7 +20,15 @@ from anki_backup.web import api, entry, house, pages, paper
 from anki_backup.web.forms import App, Receive, Scope, Send
 from anki_backup.web.gate import Gate
 from anki_backup.web.house import House
-from anki_backup.web.replies import WORDS, Refused, headers_of, refusal, status_of, takes_gzip
+from anki_backup.web.replies import (
+    WORDS,
+    Refused,
+    headers_of,
+    refusal,
+    status_of,
+    takes_gzip,
+    wants_page,
+)
 
 BODY_LIMIT = 64 << 10
 TITLES = {
@@ -45,17 +53,12 @@ async def static(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
     return Response(paper.style(packed=packed), headers=headers, media_type="text/css")
 
 
-def _wants_page(request: Request[Any, Any, Any]) -> bool:
-    path = request.scope["path"]
-    return "text/html" in request.headers.get("accept", "") and not path.startswith("/api/")
-
-
 def told(request: Request[Any, Any, Any], error: AnkibakError, status: int) -> Response[Any]:
     """Return an error as a page or as JSON, whichever is wanted."""
     headers = headers_of(error)
     if isinstance(error, DamageError) and error.hint is None:
         error.hint = "Other backups may have it. See what is damaged: ankibak verify --read-data"
-    if _wants_page(request):
+    if wants_page(cast(Scope, request.scope)):
         title = TITLES.get(status, "That can't be done")
         shown = house.of(request).paper.page(request, "error", status, title=title, error=error)
         shown.headers.update(headers)

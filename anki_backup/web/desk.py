@@ -16,7 +16,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
-from anki_backup import chains, cooldown, events, pictures
+from anki_backup import cooldown, events, pictures
 from anki_backup.config import Config
 from anki_backup.entries import Entry
 from anki_backup.errors import DamageError, NotFoundError
@@ -193,8 +193,7 @@ class Desk:
 
     def _media(self, backup_id: str) -> Listed:
         """Return the list of media of a backup."""
-        name = self.manifest(backup_id).media_list
-        return Listed(chains.read(self.repository.store, name) if name else b"")
+        return Listed(self.repository.media_list(backup_id))
 
     def picture(self, backup_id: str, name: str, limit: int = 1 << 20) -> bytes | None:
         """Return a small media file of a backup; None where there is none, or it is large."""

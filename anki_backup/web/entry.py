@@ -52,7 +52,7 @@ async def login(request: Asked) -> Response[Any]:
     loop = asyncio.get_running_loop()
     right = await loop.run_in_executor(here.hashing, here.logins.is_password, who.form.get("password", ""))
     if not right:
-        wrong = "it" if here.logins.has_password() else "absent"
+        wrong = "password" if here.logins.has_password() else "absent"
         return here.paper.page(request, "login", 401, target=inside(who.form.get("next")), wrong=wrong)
     here.guesses.forgive(who.client)
     secret = here.logins.begin(desk.now())

@@ -31,7 +31,7 @@ from anki_backup.web.forms import (
     read_form,
 )
 from anki_backup.web.limits import Limit
-from anki_backup.web.replies import Refused, headers_of, refusal, status_of
+from anki_backup.web.replies import Refused, headers_of, refusal, status_of, wants_page
 
 # Whoever has neither password nor token may see these: they tell nothing.
 OPEN = {"/login", "/api/v1/healthz", "/api/v1/readyz"}
@@ -262,9 +262,8 @@ class Gate:
 
     async def _refuse(self, scope: Scope, send: Send, error: AnkibakError, who: Who) -> None:
         status = status_of(error)
-        path, wants = scope["path"], dict(scope["headers"]).get(b"accept", b"")
-        wants = wants if not path.startswith("/api/") else b""
-        if status == 401 and scope["method"] in ("GET", "HEAD") and b"text/html" in wants:
+        path, page = scope["path"], wants_page(scope)
+        if status == 401 and scope["method"] in ("GET", "HEAD") and page:
             target = path if path.startswith("/") and not path.startswith("//") else "/"
             query = scope.get("query_string", b"").decode("latin-1")
             after = quote(target + (f"?{query}" if query else ""), safe="/")
@@ -274,7 +273,7 @@ class Gate:
         if status == 401:
             headers.append(("www-authenticate", 'Bearer realm="ankibak"'))
         headers += headers_of(error).items()
-        if b"text/html" in wants and status not in (400, 421):
+        if page and status not in (400, 421):
             scope.setdefault("state", {}).update(who=who, error=error)
             await self.fail(scope, again(b""), send)
             return

@@ -82,6 +82,12 @@ def encode(value: Any) -> bytes:
     return (json.dumps({"schema": 1, **plain}, default=to_builtins) + "\n").encode("ascii")
 
 
+def wants_page(scope: Mapping[str, Any]) -> bool:
+    """Say whether who asks is to be told in a page: a program never is."""
+    wants = dict(scope["headers"]).get(b"accept", b"")
+    return b"text/html" in wants and not scope["path"].startswith("/api/")
+
+
 def is_known(request: Request[Any, Any, Any], tag: str) -> bool:
     """Say whether who asks has that already which an ETag names."""
     known = request.headers.get("if-none-match", "")
