@@ -15,8 +15,9 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar, cast
+from typing import NamedTuple, Protocol, cast
 
 from anki_backup import deltas, heap
 from anki_backup.errors import DamageError
@@ -24,15 +25,14 @@ from anki_backup.header import DELTA, HEADER_BYTES, Info
 from anki_backup.objects import ObjectStore
 from anki_backup.paged import PagedFile
 from anki_backup.payloads import BLOCK, ahead
+from anki_backup.steady import steadily
 
 # The largest first; of what divides a position it skips back over as many.
 SKIPS = (256, 64)
-T = TypeVar("T")
 STEPS_LIMIT = 1000
 DEEPEST = 400
 COSTLIEST = 8
 WORTH = 2
-TRIES = 5
 SMALL_LIMIT = 256 << 20
 
 
@@ -158,20 +158,8 @@ class Delta:
         os.close(self._fd)
 
 
-def _steadily(store: ObjectStore, name: str, work: Callable[[], T]) -> T:
-    """Do it again where `prune` expressed the chain anew meanwhile; readers take no lock."""
-    for _ in range(TRIES):
-        before = _shape(store, name)
-        try:
-            return work()
-        except DamageError:
-            if _shape(store, name) == before:
-                raise
-    return work()
-
-
 def _shape(store: ObjectStore, name: str) -> list[tuple[str, int]]:
-    """Return the chain as far as it can be read: names, and the bytes that they take."""
+    """Return the chain as far as it can be read: `prune` expresses it anew in other names or bytes."""
     shape: list[tuple[str, int]] = []
     found: str | None = name
     while found is not None and len(shape) <= STEPS_LIMIT:
@@ -186,7 +174,7 @@ def _shape(store: ObjectStore, name: str) -> list[tuple[str, int]]:
 
 def read(store: ObjectStore, name: str) -> bytes:
     """Return the content of a small object, through its chain; DamageError if its SHA-256 is another."""
-    return _steadily(store, name, lambda: _read(store, name))
+    return steadily(partial(_read, store, name), partial(_shape, store, name))
 
 
 def _read(store: ObjectStore, name: str) -> bytes:
@@ -220,7 +208,7 @@ def materialise(store: ObjectStore, name: str, path: Path) -> None:
     The file is made if it is missing and is not synced; `path` with `.part`
     behind it is used on the way where a delta moves deltas.
     """
-    _steadily(store, name, lambda: _materialise(store, name, path))
+    steadily(partial(_materialise, store, name, path), partial(_shape, store, name))
 
 
 def _materialise(store: ObjectStore, name: str, path: Path) -> None:

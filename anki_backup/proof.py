@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from anki_backup import collection, content, library, medialist
 from anki_backup.errors import AnkibakError, BusyError, DamageError, SourceError, StorageError
 from anki_backup.model import Backup
 from anki_backup.repository import Repository
+from anki_backup.steady import layout, steadily
 from anki_backup.verify import Finding
 
 WAIT_S = 60.0
@@ -37,28 +39,35 @@ class Prover:
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
         self.warnings: list[str] = []
+        self.proven = 0
         self._read: set[str] = set()
 
     def prove(self, ids: Iterable[str], advance: Callable[[int], object]) -> list[Finding]:
         """Restore each into a folder of its own, which is gone afterwards; return what failed.
 
-        What is proven is recorded in the event log, where that can be written.
+        What is proven is counted, and recorded in the event log where that can be written.
+        One that is pruned before its turn has not failed.
         """
         findings = []
         for backup_id in ids:
             try:
-                with tempfile.TemporaryDirectory(prefix="ankibak-") as folder:
-                    proven = self._restore(backup_id, Path(folder) / "collection.anki2")
+                proven = steadily(partial(self._restore, backup_id), partial(layout, self.repository.root))
             except (DamageError, SourceError) as error:
-                message = f"it can't be restored: {error.message}"
-                findings.append(Finding(backup=backup_id, object=None, kind="restore", message=message))
+                if backup_id in self.repository.history.ids():
+                    message = f"it can't be restored: {error.message}"
+                    findings.append(Finding(backup=backup_id, object=None, kind="restore", message=message))
             else:
                 if proven:
+                    self.proven += 1
                     self._record(backup_id)
             advance(1)
         return findings
 
-    def _restore(self, backup_id: str, path: Path) -> bool:
+    def _restore(self, backup_id: str) -> bool:
+        with tempfile.TemporaryDirectory(prefix="ankibak-") as folder:
+            return self._compared(backup_id, Path(folder) / "collection.anki2")
+
+    def _compared(self, backup_id: str, path: Path) -> bool:
         manifest = self.repository.manifest(backup_id)
         self.repository.restore_collection(backup_id, path)
         if manifest.collection_schema is None or manifest.collection_schema > collection.NEWEST:

@@ -13,13 +13,13 @@ or an event that can't be read, a rollback under way, a clock that is behind.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +34,7 @@ from anki_backup.repack import Advance, idle_bytes, repack
 from anki_backup.repository import Repository
 from anki_backup.retention import Verdict, judge
 from anki_backup.settings import Retention
+from anki_backup.steady import layout, steadily
 
 # Whatever a manifest of this or a later version names is needed.
 NAMED = re.compile(rb'"([0-9a-f]{64})"')
@@ -78,6 +79,10 @@ class Needs(NamedTuple):
 
 def plan(repository: Repository, rules: Rules) -> Plan:
     """Return what pruning would do now; raises ClockError, DamageError or BusyError where it would refuse."""
+    return steadily(partial(_plan, repository, rules), partial(layout, repository.root))
+
+
+def _plan(repository: Repository, rules: Rules) -> Plan:
     verdicts = _judged(repository, rules)
     goes = {verdict.backup for verdict in verdicts if not verdict.keep}
     freed = 0
@@ -291,5 +296,4 @@ def _size(path: Path) -> int:
 
 
 def _folder_size(folder: Path) -> int:
-    with os.scandir(folder) as entries:
-        return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
+    return sum(map(_size, folder.glob("*")))

@@ -28,6 +28,7 @@ from anki_backup.header import Info
 from anki_backup.history import backup_of, entry_of
 from anki_backup.model import BackupManifest, now
 from anki_backup.repository import Repository
+from anki_backup.steady import TRIES, layout
 from anki_backup.walk import Version, Walk, compare, write_out
 
 SAMPLE, SAMPLES_LIMIT = 16, 64
@@ -58,12 +59,19 @@ def verify(
     advance: Callable[[int], object] = lambda count: None,
 ) -> Report:
     """Check these backups, all when none is named; DamageError only for what keeps us from looking."""
-    check = _Check(repository, read_data, advance)
-    if not ids:
-        check.state()
-    wanted = ids or sorted(repository.history.ids())
-    check.backups(wanted)
-    return Report(checked=len(wanted), findings=check.findings)
+    wanted = checked = ids or sorted(repository.history.ids())
+    for _ in range(TRIES):
+        before = layout(repository.root)
+        check = _Check(repository, read_data, advance)
+        if not ids:
+            check.state()
+        check.backups(wanted)
+        if not check.findings or layout(repository.root) == before:
+            break
+        # A prune came between, which may have removed or moved what was looked for.
+        suspects = {finding.backup for finding in check.findings if finding.backup}
+        wanted = sorted(suspects & {*ids, *repository.history.ids()})
+    return Report(checked=len(checked), findings=check.findings)
 
 
 class _Check:
@@ -186,7 +194,7 @@ class _Check:
         for name, owners in lists.items():
             try:
                 files = medialist.unpack_list(chains.read(self.store, name))
-                if self.read_data and not all(map(self.store.payload_is_sound, self._links(name))):
+                if self.read_data and not chains.is_sound(self.store, name):
                     raise DamageError(f"object {name} is damaged: its stored bytes are not what was written")
                 counted = len(files), sum(file.size for file in files)
                 if any(counted != (owner.media_files, owner.media_bytes) for owner in owners):
@@ -212,9 +220,6 @@ class _Check:
                         pictures.read(self.store, manifest.pictures)
                 except DamageError as error:
                     self.find("pictures", error.message, manifest.id, manifest.pictures)
-
-    def _links(self, name: str) -> list[str]:
-        return [info.name for info in chains.ancestry(self.store, name)]
 
     def _object(self, name: str, size: int) -> str | None:
         """Return what is wrong with a media object."""

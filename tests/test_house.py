@@ -18,7 +18,7 @@ ROOMS = """
     calendars cooldown due durable locks heap deltas pages moved retention forks secrets logins credentials
     hostkeys library grafts answers mirror device sender parts zips frames pieces filenames bundle
     packages archives leaves presence words scratch paged
-  | header payloads objects chains walk media medialist canonical messages collection pictures content
+  | header payloads objects steady chains walk media medialist canonical messages collection pictures content
     window lookout things rows differences compare spotted events entries catalog replay history
     view standing overview lookup baseline deposit pointer hold intent swap repository contents timeline lives
     verify forest footing repack prune safety losses preview regain

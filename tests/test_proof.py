@@ -7,9 +7,10 @@ import os
 
 import pytest
 
-from anki_backup import content, library, proof
+from anki_backup import content, library, proof, prune
 from anki_backup.errors import SourceError
-from anki_backup.model import BackupStats
+from anki_backup.model import BackupStats, now
+from anki_backup.settings import Retention
 from tests.homes import Home
 from tests.made_collections import make_varied
 from tests.test_runs import EDIT
@@ -51,6 +52,19 @@ def test_the_newest_comes_first_then_the_oldest_that_was_never_proven(home):
     prove(home, 2)
     assert proven(home) == {ids[3], ids[0]}
     assert proof.order(home.repository.backups()) == [ids[3], ids[1], ids[2], ids[0]]
+
+
+def test_what_is_pruned_before_its_turn_has_not_failed(home):
+    ids = [home.run(f"UPDATE notes SET flds = flds || {n}").backup.id for n in range(3)]
+    repository = home.repository
+    prover = proof.Prover(repository)
+    rules = prune.Rules(lambda source: Retention(last=1), now)
+
+    def advance(count):
+        prune.perform(repository, prune.plan(repository, rules), rules)
+
+    assert prover.prove(proof.order(repository.backups()), advance) == []
+    assert (prover.proven, repository.history.ids()) == (1, [ids[2]])
 
 
 def test_what_is_damaged_is_told_and_never_recorded(home, run_ankibak):

@@ -86,11 +86,10 @@ def _prove(
     chosen = [name for name in chosen if name in known and name not in damaged][:limit]
     prover = proof.Prover(repository)
     with terminal.progress("Restoring", len(chosen), quiet=context.quiet, color=context.color) as advance:
-        failed = prover.prove(chosen, advance)
+        found += prover.prove(chosen, advance)
     for warning in prover.warnings:
         context.warn(warning)
-    found += failed
-    return len(chosen) - len(failed)
+    return prover.proven
 
 
 def _resolve(context: Context, repository: Repository, text: str) -> str:
