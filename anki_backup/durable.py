@@ -21,6 +21,7 @@ from anki_backup.errors import StorageError
 PART = ".part"
 CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 FEW = 8
+FOREIGN = "Run as the user who owns that folder, or name one that you may write to."
 REASONS = {
     errno.ENOSPC: ("the disk is full", "Free some space, then run the command again; nothing is lost."),
     errno.EDQUOT: (
@@ -28,8 +29,8 @@ REASONS = {
         "Free some space, then run the command again; nothing is lost.",
     ),
     errno.EROFS: ("the file system is read-only", "Mount it writable; reading commands work as it is."),
-    errno.EACCES: ("permission denied", "Run as the user who owns the repository."),
-    errno.EPERM: ("permission denied", "Run as the user who owns the repository."),
+    errno.EACCES: ("permission denied", FOREIGN),
+    errno.EPERM: ("permission denied", FOREIGN),
     errno.EIO: (
         "the disk reports an input/output error",
         "Look at `dmesg` and at the disk's health before going on.",
