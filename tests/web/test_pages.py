@@ -120,6 +120,20 @@ def again(served: Served) -> Run:
     return runs.back_up(Repository.open(served.place / "repository"), source, Options(threads=1)).run
 
 
+def test_home_that_cannot_be_told_whether_cards_are_safe_says_so(serve):
+    served: Served = serve()
+    backups = served.repository.root / "backups"
+    backups.rename(backups.with_name("elsewhere"))
+    backups.write_bytes(b"")
+    with served.client() as client:
+        shown = client.get("/", headers=PAGE)
+    assert (shown.status_code, "Safe" in shown.text) == (422, False)
+    assert (
+        "It can&#39;t be told whether the cards are safe" in shown.text
+        and "can't be read" in shown.text.replace("&#39;", "'")
+    )
+
+
 def test_home_turns_amber_when_no_backup_was_read_again_for_long(served: Served):
     settings = config.load(served.place / "config.toml", {})
     at = datetime.now(UTC)
