@@ -7,12 +7,13 @@ import os
 import random
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from tests.faults import tracing
+from tests.faults.crashpoints import Campaign, summary
 from tests.faults.inspect_repository import Expected, backups, check, digests, exported, inspect, step
 from tests.faults.program import Program, Warm, command, environment, outcome, prepare
 from tests.faults.pruning import Pruned
@@ -54,6 +55,14 @@ class State:
             check=step(lambda directory, facts: check(self.program, directory, self.expected)),
             environment=self.environment,
         )
+
+
+def recovered(base: Path, trial: Trial, words: str) -> None:
+    """Kill a recovery at every call, after a few of the kills that it is to recover from; nothing is lost."""
+    trial = replace(trial, recover=words)
+    results = Campaign(base, trial, ["kill"], max_points=1, nested=6).run()
+    print(summary(results)[1])
+    assert not [str(result) for result in results if result.verdict != "ok"]
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import FULL, REFUSALS, SOURCE, State, outcome
+from tests.faults.conftest import FULL, REFUSALS, SOURCE, State, outcome, recovered
 from tests.faults.crashpoints import Campaign, summary
 from tests.faults.inspect_repository import Broken, ask, backups, digests, exported, pointed, step
 from tests.faults.program import Program, Warm, command
@@ -132,7 +132,4 @@ def test_an_import_that_the_disk_refuses_keeps_what_it_adopted(state: tuple[Path
 @pytest.mark.skipif(not FULL, reason="only with ANKIBAK_FAULTS=full")
 def test_a_killed_recovery_can_be_recovered_from(state: tuple[Path, Trial]) -> None:
     """A crash while the next import goes on."""
-    base, trial = state
-    object.__setattr__(trial, "recover", command("import", "{D}/" + PAST))
-    results = Campaign(base, trial, ["kill"], max_points=1, nested=6).run()
-    assert not [str(result) for result in results if result.verdict != "ok"]
+    recovered(*state, command("import", "{D}/" + PAST))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.conftest import FULL, REFUSALS
+from tests.faults.conftest import FULL, REFUSALS, recovered
 from tests.faults.crashpoints import Campaign, summary
-from tests.faults.pruning import Pruned
+from tests.faults.program import command
+from tests.faults.pruning import PRUNE, Pruned
 
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("traced")]
 
@@ -36,3 +37,9 @@ def test_a_stopped_prune_keeps_what_stays(pruned: Pruned) -> None:
 
 def test_a_prune_that_the_disk_refuses_keeps_what_stays(pruned: Pruned) -> None:
     hold(pruned, REFUSALS, 2)
+
+
+@pytest.mark.skipif(not FULL, reason="only with ANKIBAK_FAULTS=full")
+def test_a_killed_recovery_can_be_recovered_from(pruned: Pruned) -> None:
+    """A crash while the next prune finishes."""
+    recovered(pruned.base, pruned.trial(), command(*PRUNE))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.conftest import FULL, REFUSALS, State
+from tests.faults.conftest import FULL, REFUSALS, State, recovered
 from tests.faults.crashpoints import Campaign, summary
 from tests.faults.program import command
 
@@ -21,7 +21,7 @@ CODES = {
 SETTLE_S = 2.1
 
 
-def hold(state: State, modes: list[str], points: int, nested: int = 0) -> None:
+def hold(state: State, modes: list[str], points: int) -> None:
     """Fault a run in every mode; a failure names the call and what came of it."""
     trial = state.trial()
     campaign = Campaign(
@@ -30,7 +30,6 @@ def hold(state: State, modes: list[str], points: int, nested: int = 0) -> None:
         modes,
         max_points=0 if FULL else points,
         codes=CODES,
-        nested=nested,
         settle_s=SETTLE_S,
     )
     results = campaign.run()
@@ -65,7 +64,4 @@ def test_a_run_that_the_disk_refuses_keeps_every_backup(state: State) -> None:
 @pytest.mark.skipif(not FULL, reason="only with ANKIBAK_FAULTS=full")
 def test_a_killed_recovery_can_be_recovered_from(changed: State) -> None:
     """A crash during the run after a crash."""
-    trial = changed.trial()
-    object.__setattr__(trial, "recover", command("run"))
-    results = Campaign(changed.base, trial, ["kill"], max_points=1, nested=4).run()
-    assert not [str(result) for result in results if result.verdict != "ok"]
+    recovered(changed.base, changed.trial(), command("run"))
