@@ -57,12 +57,17 @@ class State:
         )
 
 
-def recovered(base: Path, trial: Trial, words: str) -> None:
-    """Kill a recovery at every call, after a few of the kills that it is to recover from; nothing is lost."""
-    trial = replace(trial, recover=words)
-    results = Campaign(base, trial, ["kill"], max_points=1, nested=6).run()
+def hold(campaign: Campaign) -> None:
+    """Try every fault of a campaign and print how many; a failure names the call and what came of it."""
+    results = campaign.run()
     print(summary(results)[1])
-    assert not [str(result) for result in results if result.verdict != "ok"]
+    bad = [str(result) for result in results if result.verdict != "ok"]
+    assert not bad, "\n".join(bad)
+
+
+def hold_recovery(base: Path, trial: Trial, words: str) -> None:
+    """Kill a recovery at every call, after a few of the kills that it is to recover from; nothing is lost."""
+    hold(Campaign(base, replace(trial, recover=words), ["kill"], max_points=1, nested=6))
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import FULL, REFUSALS, SOURCE, State, outcome, recovered
-from tests.faults.crashpoints import Campaign, summary
+from tests.faults.conftest import FULL, REFUSALS, SOURCE, State, hold, hold_recovery, outcome
+from tests.faults.crashpoints import Campaign
 from tests.faults.inspect_repository import Broken, ask, backups, digests, exported, pointed, step
 from tests.faults.program import Program, Warm, command
 from tests.faults.trial import Trial, copy
@@ -104,32 +104,27 @@ def state(tmp_path_factory: pytest.TempPathFactory, changed: State, program: War
     )
 
 
-def hold(state: tuple[Path, Trial], modes: list[str], points: int) -> None:
-    """Fault an import in every mode; a failure names the call and what came of it."""
-    base, trial = state
-    campaign = Campaign(base, trial, modes, max_points=0 if FULL else points, codes=CODES, settle_s=SETTLE_S)
-    results = campaign.run()
-    bad = [str(result) for result in results if result.verdict != "ok"]
-    print(summary(results)[1])
-    assert not bad, "\n".join(bad)
+def campaign(state: tuple[Path, Trial], modes: list[str], points: int) -> Campaign:
+    """Return the faults of an import, all of them or so many of each mode."""
+    return Campaign(*state, modes, max_points=0 if FULL else points, codes=CODES, settle_s=SETTLE_S)
 
 
 def test_a_killed_import_is_gone_on_with(state: tuple[Path, Trial]) -> None:
     """SIGKILL on entry of the call."""
-    hold(state, ["kill"], 6)
+    hold(campaign(state, ["kill"], 6))
 
 
 def test_a_stopped_import_leaves_no_half_backup(state: tuple[Path, Trial]) -> None:
     """SIGTERM and SIGINT, as a person or a shutdown sends them."""
-    hold(state, ["term", "int"], 2)
+    hold(campaign(state, ["term", "int"], 2))
 
 
 def test_an_import_that_the_disk_refuses_keeps_what_it_adopted(state: tuple[Path, Trial]) -> None:
     """Errors from any call, once and for ever; exit 0 only if all were adopted."""
-    hold(state, REFUSALS, 1)
+    hold(campaign(state, REFUSALS, 1))
 
 
 @pytest.mark.skipif(not FULL, reason="only with ANKIBAK_FAULTS=full")
 def test_a_killed_recovery_can_be_recovered_from(state: tuple[Path, Trial]) -> None:
     """A crash while the next import goes on."""
-    recovered(*state, command("import", "{D}/" + PAST))
+    hold_recovery(*state, command("import", "{D}/" + PAST))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import FULL, REFUSALS, SOURCE, recovered
-from tests.faults.crashpoints import Campaign, summary
+from tests.faults.conftest import FULL, REFUSALS, SOURCE, hold, hold_recovery
+from tests.faults.crashpoints import Campaign
 from tests.faults.inspect_repository import step
 from tests.faults.program import command
 from tests.faults.sides import RolledBack
@@ -24,38 +24,27 @@ CODES = {
 SETTLE_S = 2.1
 
 
-def hold(rolled_back: RolledBack, modes: list[str], points: int) -> None:
-    """Fault a rollback in every mode; a failure names the call and what came of it."""
-    base, trial = rolled_back.base, rolled_back.trial()
-    campaign = Campaign(
-        base,
-        trial,
-        modes,
-        max_points=0 if FULL else points,
-        codes=CODES,
-        settle_s=SETTLE_S,
-    )
-    results = campaign.run()
-    bad = [str(result) for result in results if result.verdict != "ok"]
-    print(summary(results)[1])
-    assert not bad, "\n".join(bad)
+def campaign(rolled_back: RolledBack, modes: list[str], points: int) -> Campaign:
+    """Return the faults of a rollback, all of them or so many of each mode."""
+    base, trial, points = rolled_back.base, rolled_back.trial(), 0 if FULL else points
+    return Campaign(base, trial, modes, max_points=points, codes=CODES, settle_s=SETTLE_S)
 
 
 def test_a_killed_rollback_leaves_the_old_state_or_the_new_one(rolled_back: RolledBack) -> None:
     """SIGKILL on entry of the call."""
-    hold(rolled_back, ["kill"], 12)
+    hold(campaign(rolled_back, ["kill"], 12))
 
 
 def test_a_stopped_rollback_leaves_the_old_state_or_the_new_one(rolled_back: RolledBack) -> None:
     """SIGTERM and SIGINT, as a person or a shutdown sends them."""
-    hold(rolled_back, ["term", "int"], 2)
+    hold(campaign(rolled_back, ["term", "int"], 2))
 
 
 def test_a_rollback_that_the_disk_refuses_leaves_the_old_state_or_the_new_one(
     rolled_back: RolledBack,
 ) -> None:
     """Errors from any call, once and for ever; exit 0 only if it was done."""
-    hold(rolled_back, REFUSALS, 2)
+    hold(campaign(rolled_back, REFUSALS, 2))
 
 
 @pytest.mark.skipif(not FULL, reason="only with ANKIBAK_FAULTS=full")
@@ -64,7 +53,7 @@ def test_a_killed_recovery_can_be_recovered_from(rolled_back: RolledBack) -> Non
     # That a recovery ended with 0 doesn't say to which side it went.
     either = step(lambda directory, facts: rolled_back.inspect(directory, {**facts, "CRASH_RC": ""}))
     trial = dataclasses.replace(rolled_back.trial(), inspect=either)
-    recovered(rolled_back.base, trial, command("run"))
+    hold_recovery(rolled_back.base, trial, command("run"))
 
 
 def test_the_sides_tell_a_mixture(rolled_back: RolledBack, tmp_path: Path) -> None:
