@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from anki_backup import collection, content, library, medialist
-from anki_backup.errors import AnkibakError, BusyError, DamageError, SourceError, StorageError
+from anki_backup.errors import BusyError, DamageError, SourceError, StorageError
 from anki_backup.model import Backup
 from anki_backup.repository import Repository
 from anki_backup.steady import layout, steadily
@@ -40,12 +40,13 @@ class Prover:
         self.repository = repository
         self.warnings: list[str] = []
         self.proven = 0
+        self.unrecorded = False
         self._read: set[str] = set()
 
     def prove(self, ids: Iterable[str], advance: Callable[[int], object]) -> list[Finding]:
         """Restore each into a folder of its own, which is gone afterwards; return what failed.
 
-        What is proven is counted, and recorded in the event log where that can be written.
+        What is proven is counted, and recorded in the event log; `unrecorded` says that it could not be.
         One that is pruned before its turn has not failed.
         """
         findings = []
@@ -105,9 +106,7 @@ class Prover:
                 self.repository.record("proof", backup=backup_id)
                 self.repository.index()
         except (StorageError, BusyError) as error:
-            self._warn(error)
-
-    def _warn(self, error: AnkibakError) -> None:
-        told = f"the proof could not be recorded: {error.message}"
-        if told not in self.warnings:
-            self.warnings.append(told)
+            self.unrecorded = True
+            told = f"the proof could not be recorded: {error.message}"
+            if told not in self.warnings:
+                self.warnings.append(told)

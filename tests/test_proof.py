@@ -118,6 +118,15 @@ def test_a_schema_of_the_future_is_passed_over_and_a_busy_repository_forgives(ho
     assert (found, proven(home)) == ([], set()) and "99" in warnings[0]
 
 
+def test_a_proof_that_can_not_be_recorded_is_told(home, run_ankibak):
+    home.run()
+    log = home.repository.history.log
+    log.rename(log.with_name("kept"))
+    log.symlink_to("kept")  # the repository follows none, so it can be read and not written
+    done = run_ankibak("-c", home.config, "verify", "--restore")
+    assert done.returncode == 3 and "the proof could not be recorded" in done.stderr, done.stderr
+
+
 def test_a_proof_that_can_not_be_recorded_is_one_all_the_same(home, monkeypatch):
     home.run()
     monkeypatch.setattr(proof, "WAIT_S", 0.0)

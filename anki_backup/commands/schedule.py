@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from anki_backup import terminal, units
+from anki_backup import durable, terminal, units
 from anki_backup.commands import Context
 from anki_backup.errors import ConfigError, StorageError, UsageError
 from anki_backup.settings import ProfileSource
@@ -173,7 +173,9 @@ def _replace(text: str, path: Path) -> None:
     part = path.with_name(f".{path.name}.part")
     part.write_text(text)
     part.chmod(0o644)
+    durable.sync_file(part)
     part.rename(path)
+    durable.sync_directory(path.parent)
 
 
 def _refusing(path: Path, action: Callable[[Path], object]) -> None:

@@ -14,6 +14,7 @@ from anki_backup.terminal import Column
 
 INDEX = "What the backups hold is whole. Make the catalog anew: ankibak catalog rebuild"
 ELSEWHERE = "Keep the folder as it is, and make a new backup elsewhere: ankibak run --repository PATH"
+INCOMPLETE = 3
 COLUMNS = (
     Column("Backup", style="cyan"),
     Column("Kind", style="red"),
@@ -49,11 +50,12 @@ def command(
     with terminal.progress("Verifying", None, quiet=context.quiet, color=context.color) as advance:
         report = verify.verify(repository, wanted, read_data, advance)
     found = report.findings
-    proven = _prove(context, repository, wanted, limit, found) if restore else 0
+    proven, recorded = _prove(context, repository, wanted, limit, found) if restore else (0, True)
     whole = read_data and not wanted
     # Without --restore nothing at all is written, not even what was found.
     if restore and (found or whole) and not safety.note_damage(repository, len(found), whole=whole):
         context.warn("that could not be noted, so ankibak status does not know of it")
+        recorded = False
     if as_json:
         told = {"checked": report.checked, "findings": found}
         terminal.print_json(told | ({"proven": proven} if restore else {}))
@@ -72,12 +74,14 @@ def command(
         context.say(f"no damage in {figures.counted(report.checked, 'backup')} ({depth})")
         if restore:
             context.say(f"restored, opened with Anki's library and compared: {proven}")
+    if not recorded:
+        raise typer.Exit(INCOMPLETE)
 
 
 def _prove(
     context: Context, repository: Repository, ids: list[str], limit: int | None, found: list[verify.Finding]
-) -> int:
-    """Restore what is wanted and not known to be damaged; return how many could be."""
+) -> tuple[int, bool]:
+    """Restore what is wanted and not known to be damaged; return how many, and if all is recorded."""
     from anki_backup import proof  # for the few who ask
 
     damaged = {finding.backup for finding in found}
@@ -89,7 +93,7 @@ def _prove(
         found += prover.prove(chosen, advance)
     for warning in prover.warnings:
         context.warn(warning)
-    return prover.proven
+    return prover.proven, not prover.unrecorded
 
 
 def _resolve(context: Context, repository: Repository, text: str) -> str:

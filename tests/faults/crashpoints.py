@@ -171,8 +171,7 @@ class Campaign:
     def _judged(self, state: Path, mode: str, point: Point, shift: int) -> Result:
         outcome, text = self._traced(state, modes.injection(mode, point, shift))
         code = modes.exit_status(mode, outcome)
-        struck = tracing.hit(text, point, state, shift=shift, injected=modes.kind(mode) in modes.ERRORS)
-        if not struck or (mode == "kill" and code != KILLED):
+        if not modes.struck(mode, point, code, text, state, shift):
             why = f"the fault did not strike (exit {code}): {outcome.last_line}"
             return Result(mode, point, "miss", code, why)
         facts = {
@@ -192,7 +191,11 @@ class Campaign:
         if not isinstance(self.trial.recover, str):
             raise CampaignError("nested faults need a recovery that is a command line")
         state = copy(self.base, folder / "nested")
-        self._traced(state, f"{point.name}:signal=SIGKILL:when={point.nth}")
+        outcome, text = self._traced(state, modes.injection("kill", point, 0))
+        if not modes.struck("kill", point, outcome.code, text, state):
+            shutil.rmtree(state)
+            yield Result("kill", point, "miss", outcome.code, "the kill to recover from did not strike")
+            return
         left = state.rename(folder / "killed")
         inner = dataclasses.replace(
             self,

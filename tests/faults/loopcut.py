@@ -32,7 +32,6 @@ from queue import SimpleQueue
 
 from tests.faults import commandline, modes, tracing
 from tests.faults.crashpoints import SHIFTS, Result, summary
-from tests.faults.modes import KILLED
 from tests.faults.tracing import GROUPS, Point
 from tests.faults.trial import CampaignError, Empty, Outcome, Trial, copy, keep, sample, scratch
 
@@ -180,9 +179,7 @@ class Campaign:
             with mounted(self.fs, ran, place):
                 outcome, text = tracing.traced(self.trial, state, self.groups, desk / "log", inject)
                 clone(ran, left)
-            if point is not END and (
-                outcome.code != KILLED or not tracing.hit(text, point, state, shift=shift, injected=False)
-            ):
+            if point is not END and not modes.struck("kill", point, outcome.code, text, state, shift):
                 why = f"the fault did not strike (exit {outcome.code}): {outcome.last_line}"
                 return Result("cut", point, "miss", outcome.code, why)
             why = self.trial.forbidden(outcome)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+from tests.faults import tracing
 from tests.faults.tracing import Point
 from tests.faults.trial import HUNG, Outcome
 
@@ -41,6 +43,15 @@ def injection(mode: str, point: Point, shift: int) -> str:
     """Return strace's words for a mode at a point."""
     what = f"error={ERRORS[kind(mode)]}" if kind(mode) in ERRORS else f"signal={SIGNALS[kind(mode)]}"
     return f"{point.name}:{what}:when={max(1, point.nth + shift)}{'+' if mode.endswith('+') else ''}"
+
+
+def struck(mode: str, point: Point, code: int, text: str, tree: Path, shift: int = 0) -> bool:
+    """Tell from a log, and from how the program ended, whether a fault came, and at its point."""
+    if mode == "kill" and code != KILLED:
+        return False
+    if mode in ("term", "int") and not tracing.signalled(text, SIGNALS[mode]):
+        return False
+    return tracing.hit(text, point, tree, shift=shift, injected=kind(mode) in ERRORS)
 
 
 def exit_status(mode: str, outcome: Outcome) -> int:

@@ -1,11 +1,12 @@
 """Every command of the program: which only read, which write, and where the writing ones are faulted.
 
-A new command stands in one of these tables, or a test fails: so none is forgotten.
+A new command, or a command of a command, stands in one of these tables, or a test fails: so none is
+forgotten.
 """
 
 from __future__ import annotations
 
-# Word -> what is typed to see that it changes nothing below the folder of the repository.
+# Command -> what is typed to see that it changes nothing below the folder of the repository.
 READING = {
     "list": "list",
     "show": "show latest --media",
@@ -13,27 +14,45 @@ READING = {
     "status": "status",
     "doctor": "doctor",
     "diff": "diff",
-    "config": "config show",
-    "schedule": "schedule show",
     "find": "find question",
     "history": "history Deck",
+    "config show": "config show",
+    "config check": "config check",
+    "config schema": "config schema",
+    "schedule show": "schedule show",
+    "token list": "token list",
 }
-# Word -> the file with its scenario.
+# Command -> the file that faults it, and how it says so.
 WRITING = {
-    "run": "test_crash_run.py",
-    "rollback": "sides.py",
-    "import": "test_crash_import.py",
-    "prune": "pruning.py",
-    **dict.fromkeys(
-        "pin unpin acknowledge catalog verify passwd token init restore-notes".split(), "test_crash_small.py"
-    ),
-    "login": "test_crash_account.py",
-    "logout": "test_crash_account.py",
+    "run": ("conftest.py", 'command("run")'),
+    "rollback": ("sides.py", 'command("rollback",'),
+    "import": ("test_crash_import.py", 'command("import",'),
+    "prune": ("pruning.py", 'PRUNE = "prune '),
+    "init": ("test_crash_small.py", 'hold_all(base, trial, "init"'),
+    "passwd": ("test_crash_small.py", 'hold_all(base, trial, "passwd"'),
+    "login": ("test_crash_account.py", 'parametrize("word", ["login", "logout"])'),
+    "logout": ("test_crash_account.py", 'parametrize("word", ["login", "logout"])'),
+    **{
+        word: ("test_crash_small.py", f'    "{word}": Scenario(')
+        for word in [
+            "pin",
+            "unpin",
+            "acknowledge",
+            "verify",
+            "export",
+            "restore-notes",
+            "catalog rebuild",
+            "schedule install",
+            "token add",
+            "token revoke",
+        ]
+    },
 }
-# Word -> why it writes nothing that a crash could harm.
+# Command -> why a crash of it could harm nothing.
 APART = {
-    "export": "writes a new file of the person's, whole or not at all: test_export.py",
-    "notify": "sends, keeps nothing",
-    "serve": "starts run, rollback and pin as processes of their own",
+    "schedule remove": "only deletes units that can be installed again",
+    "notify test": "sends, keeps nothing",
+    "notify failure": "sends, keeps nothing",
+    "serve": "starts run, rollback and pin as processes of their own, and notes what came of them",
     "demo": "works on an account and a repository that it makes for itself",
 }

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from anki_backup.chains import digest_of
 from anki_backup.logins import Logins
 from tests.faults.conftest import FULL, REFUSALS, SOURCE, State, hold, outcome
 from tests.faults.crashpoints import Campaign
@@ -35,11 +38,12 @@ Look = Callable[[Program, Path], bool]
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is typed; what is typed before; how a look tells that it was done."""
+    """What is typed, and before that; how a look tells that it was done, and that nothing is half there."""
 
     words: str
     before: tuple[str, ...] = ()
     done: Look = lambda program, directory: True
+    whole: Look = lambda program, directory: True
     again: tuple[int, ...] = (0,)
     adds: int = 0
     settles: bool = False
@@ -83,12 +87,47 @@ def begun(program: Program, directory: Path) -> bool:
     return (directory / "config.toml").exists()
 
 
+def exported_whole(program: Program, directory: Path) -> bool:
+    """Say whether an export that has its name is the collection, byte for byte."""
+    path = directory / "out.anki2"
+    return not path.exists() or digest_of(path) == newest(program, directory)["collection_sha256"]
+
+
+def exported_all(program: Program, directory: Path) -> bool:
+    return (directory / "out.anki2").exists()
+
+
+def installed(program: Program, directory: Path) -> str:
+    """Return what `schedule` says of the units that are there."""
+    return program(directory, "schedule", "install", "-o", "units", "--dry-run").stderr
+
+
+def installed_whole(program: Program, directory: Path) -> bool:
+    """Say whether each unit that has its name is whole: of a missing one all is missing."""
+    return "@@ -1" not in installed(program, directory)
+
+
+def installed_all(program: Program, directory: Path) -> bool:
+    return "as they should be" in installed(program, directory)
+
+
+def indexed(program: Program, directory: Path) -> bool:
+    """Say whether the catalog is whole and has every backup."""
+    with closing(sqlite3.connect(directory / "repository" / "state" / "metadata.db")) as db:
+        (found,) = db.execute("select count(*) from backup").fetchone()
+    return bool(found == len(backups(program, directory)))
+
+
 INTO = ("--search", "deck:Deck::1", "--into", "desktop")
 SCENARIOS = {
     "pin": Scenario("pin latest --label exam", done=pinned),
     "unpin": Scenario("unpin latest", before=("pin latest --label exam",), done=unpinned),
     "acknowledge": Scenario("acknowledge latest", done=quiet),
-    "catalog": Scenario("catalog rebuild"),
+    "export": Scenario(
+        "export latest --format anki2 -o out.anki2", done=exported_all, whole=exported_whole, again=(0, 2)
+    ),
+    "catalog rebuild": Scenario("catalog rebuild", done=indexed),
+    "schedule install": Scenario("schedule install -o units", done=installed_all, whole=installed_whole),
     "verify": Scenario("verify --restore", done=proven),
     "token add": Scenario("token add phone", done=known, again=(0, 2)),
     "token revoke": Scenario("token revoke phone", before=("token add phone",), done=shut, again=(0, 2, 5)),
@@ -138,6 +177,8 @@ def trial_of(word: str, base: Path, state: State) -> Trial:
         for name, backup in listed.items():
             if exported(program, directory, name) != backup["collection_sha256"]:
                 raise Broken(f"{name} is exported with other bytes than it was made of")
+        if not scenario.whole(program, directory):
+            raise Broken("something that has its name is not whole")
         if facts["CRASH_RC"] == "0" and not scenario.done(program, directory):
             raise Broken("it ended with 0, and nothing was done")
 

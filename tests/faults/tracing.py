@@ -27,6 +27,7 @@ RESUMED = re.compile(r"^(\d+)\s+<\.\.\. [a-z_0-9]+ resumed>(.*)$")
 RESULT = re.compile(r"\)\s+= ")
 VARYING = re.compile(r"(?:\w*\d\w*-?)+")
 UNFINISHED = "<unfinished ...>"
+SHOWN = "SIGTERM,SIGINT"
 
 
 @dataclass(frozen=True)
@@ -147,13 +148,18 @@ def hit(text: str, point: Point, tree: Path, *, shift: int = 0, injected: bool) 
     return False
 
 
+def signalled(text: str, name: str) -> bool:
+    """Tell whether a signal came, as a log shows it: `--- SIGTERM {si_signo=...} ---`."""
+    return f"--- {name} {{" in text
+
+
 def arguments(log: Path, groups: Sequence[str]) -> list[str]:
     """Return how to call strace for groups of calls, each ignored where a kernel lacks it.
 
     Never with --seccomp-bpf: strace 6.1 then drops injected signals without a word.
     """
     names = ",".join(f"?{name}" for group in groups for name in GROUPS[group])
-    return ["strace", "-f", "-y", "-s", "0", "-o", str(log), "-e", "signal=none", "-e", f"trace={names}"]
+    return ["strace", "-f", "-y", "-s", "0", "-o", str(log), "-e", f"signal={SHOWN}", "-e", f"trace={names}"]
 
 
 def traced(
