@@ -28,6 +28,7 @@ from pathlib import Path, PurePosixPath
 from tests.faults.trial import CampaignError, Outcome, Step, Trial, copy, sample, scratch
 
 BLOCK = 512
+UNNOTICED = "not noticed"
 # Told what was damaged and how the verification ended, says what is wrong with that.
 Judge = Callable[["Damage", Path, Outcome], str]
 
@@ -130,7 +131,7 @@ class Campaign:
 
     def _complaint(self, damage: Damage, state: Path, outcome: Outcome, before: dict[str, str]) -> str:
         if outcome.code == 0 and self.must_notice:
-            return "not noticed"
+            return UNNOTICED
         if forbidden := self._trial.forbidden(outcome):
             return forbidden
         after = self._digests(state)

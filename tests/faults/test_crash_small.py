@@ -14,11 +14,10 @@ from typing import Any
 
 import pytest
 
-from anki_backup.chains import digest_of
 from anki_backup.logins import Logins
 from tests.faults.conftest import FULL, REFUSALS, SOURCE, State, hold, outcome
 from tests.faults.crashpoints import Campaign
-from tests.faults.inspect_repository import Broken, ask, backups, exported, step
+from tests.faults.inspect_repository import Broken, ask, backups, exported, sha256, step
 from tests.faults.program import Program, Warm, command, prepare
 from tests.faults.trial import Outcome, Trial, copy
 from tests.made_collections import sql
@@ -90,7 +89,7 @@ def begun(program: Program, directory: Path) -> bool:
 def exported_whole(program: Program, directory: Path) -> bool:
     """Say whether an export that has its name is the collection, byte for byte."""
     path = directory / "out.anki2"
-    return not path.exists() or digest_of(path) == newest(program, directory)["collection_sha256"]
+    return not path.exists() or sha256(path) == newest(program, directory)["collection_sha256"]
 
 
 def exported_all(program: Program, directory: Path) -> bool:
