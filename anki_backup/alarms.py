@@ -21,6 +21,8 @@ from anki_backup.settings import Alarms
 # So few may go to nothing without a word: somebody is trying Anki out.
 TRIAL = 10
 LEVEL = "::"
+# What speaks of the making of a backup, or of its alarm.
+JUDGED = ("run", "alarm", "acknowledge")
 
 
 class Figures(NamedTuple):
@@ -110,10 +112,11 @@ def settle(repository: Repository, limits: Alarms) -> Backup | None:
 
     The caller holds the lock. Costs a look at the end of the event log.
     """
-    told = events.newest(repository.history.log)
-    if not told or told[-1]["event"] != "run" or told[-1].get("outcome") != "interrupted":
+    told = [event for event in events.newest(repository.history.log) if event["event"] in JUDGED]
+    runs = [event for event in told if event["event"] == "run"]
+    if not runs or runs[-1].get("outcome") != "interrupted":
         return None
-    found = [backup for backup in repository.backups(told[-1]["source"], limit=2) if backup.origin == "run"]
+    found = [backup for backup in repository.backups(runs[-1]["source"], limit=2) if backup.origin == "run"]
     if not found or any(event.get("backup") == found[0].id for event in told):
         return None
     judged = look(repository, found[0], found[0].previous, limits)

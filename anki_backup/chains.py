@@ -224,12 +224,15 @@ def _materialise(store: ObjectStore, name: str, path: Path) -> None:
         raise DamageError(f"object {name} is damaged: its bytes have another SHA-256")
 
 
-def step(store: ObjectStore, name: str, content: Content) -> list[deltas.Run] | None:
+def step(store: ObjectStore, name: str, content: Content, base: str | None = None) -> list[deltas.Run] | None:
     """Turn the base of a delta into what the delta stands for; return where something was written.
 
-    None where all may have moved: that is put together aside.
+    None where all may have moved: that is put together aside. DamageError if it stands
+    on another one than `base` by now: `prune` expresses objects anew beside readers.
     """
     with closing(Delta(store, name)) as delta:
+        if base not in (None, delta.info.base):
+            raise DamageError(f"object {name} stands on another one than before")
         return turn(content, delta.table, delta.frames(), delta.info.size)
 
 

@@ -43,6 +43,12 @@ class DamageError(AnkibakError):
     code, exit_code = "damaged", 6
 
 
+class GoneError(DamageError):
+    """A backup was removed while it was looked at: who reads takes no lock. No damage to anybody who asks."""
+
+    code, exit_code = "not_found", 5
+
+
 class SourceError(AnkibakError):
     """The source refused, could not be reached, or is no collection."""
 

@@ -109,11 +109,16 @@ def append(path: Path, event: str, at: datetime, **fields: Any) -> int:
 
 
 def read(path: Path, offset: int = 0) -> Iterator[Line]:
-    """Yield the lines from a byte offset on; nothing when there is no log yet."""
+    """Yield the lines from a byte offset on; nothing when there is no log yet.
+
+    Not what has no end: a crash tore it, or it is being written.
+    """
     try:
         with open(path, "rb") as file:
             file.seek(offset)
             for line in file:
+                if not line.endswith(b"\n"):
+                    break
                 yield Line(line, offset)
                 offset += len(line)
     except FileNotFoundError:
@@ -130,7 +135,7 @@ def mentioning(path: Path, word: bytes) -> Iterator[Line]:
     start, rest = 0, b""
     for block in _blocks(path):
         data = rest + block
-        end = data.rfind(b"\n") + 1 if block else len(data)
+        end = data.rfind(b"\n") + 1
         at = data.find(word, 0, end)
         while at >= 0:
             first, after = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at, end) + 1 or end
@@ -188,8 +193,8 @@ def _line_start(path: Path, offset: int) -> int:
 def damaged(path: Path) -> Iterator[Line]:
     """Yield the lines that are not as they were written.
 
-    A line that a crash tore is none of them: nothing was promised for it. It has
-    no end, or the event after it bears the number that it would have had.
+    A line that a crash tore is none of them: nothing was promised for it. The event
+    after it bears the number that it would have had.
     """
     before, doubtful = 0, []
     for line in read(path):
@@ -200,7 +205,7 @@ def damaged(path: Path) -> Iterator[Line]:
         if number != before + 1:
             yield from doubtful
         before, doubtful = number, []
-    yield from (line for line in doubtful if line.raw.endswith(b"\n"))
+    yield from doubtful
 
 
 def fold(path: Path, now: datetime) -> bool:

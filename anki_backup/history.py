@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anki_backup import durable, events
 from anki_backup.entries import CatalogError, Entry, State, state_of
-from anki_backup.errors import DamageError, StorageError
+from anki_backup.errors import DamageError, GoneError, StorageError
 from anki_backup.model import FORMAT, ID_PATTERN, Backup, BackupManifest, unseal
 from anki_backup.replay import Replay
 
@@ -31,6 +31,7 @@ class History:
         self.root = root
         self.repository = repository
         self.log = root / "state" / "events.jsonl"
+        self.lock = root / "state" / "lock"
         self.catalog_path = root / "state" / "metadata.db"
         self.damaged: dict[str, str] = {}
 
@@ -53,12 +54,27 @@ class History:
         """Say whether a backup was committed and is still there."""
         return (self.folder(backup_id) / "metadata.json").exists()
 
+    def own_bytes(self, backup_id: str) -> int:
+        """Return what the files of a backup's own folder take; nothing once it is gone."""
+        with suppress(FileNotFoundError), os.scandir(self.folder(backup_id)) as entries:
+            return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
+        return 0
+
+    def missing(self, backup_id: str) -> DamageError:
+        """Return why a backup that was listed can't be had: it is damaged, or gone by now."""
+        if why := self.damaged.get(backup_id):
+            return DamageError(why, hint="See what else is damaged: ankibak verify")
+        return GoneError(f"backup {backup_id} is gone: it was removed meanwhile")
+
     def document(self, backup_id: str, name: str) -> bytes:
         """Return a manifest file of a backup."""
         path = self.folder(backup_id) / name
         try:
             return path.read_bytes()
         except OSError as error:
+            if not os.path.lexists(self.folder(backup_id)):
+                self.damaged.pop(backup_id, None)
+                raise self.missing(backup_id) from error
             raise DamageError(f"{name} of backup {backup_id} can't be read: {error.strerror}") from error
 
     def manifest(self, backup_id: str) -> BackupManifest:
@@ -72,10 +88,13 @@ class History:
         return manifest
 
     def manifests(self, ids: Iterable[str]) -> Iterator[BackupManifest]:
-        """Yield the readable ones; the others are remembered in `damaged`."""
+        """Yield the readable ones; the others, but for those that are gone, are remembered in `damaged`."""
         for backup_id in ids:
+            self.damaged.pop(backup_id, None)
             try:
                 yield self.manifest(backup_id)
+            except GoneError:
+                pass
             except DamageError as error:
                 self.damaged[backup_id] = error.message
 

@@ -111,7 +111,7 @@ def _notes(look: Look, note: int) -> list[Life]:
                 looked[version.name] = before
                 if known:
                     facts[version.name] = known
-            except SourceError as error:
+            except (SourceError, DamageError) as error:
                 walk.damaged[version.name] = error.message
             advance(1)
     look.lose(walk, ((backup.id, backup.collection_sha256) for backup in look.backups))

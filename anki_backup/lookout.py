@@ -28,7 +28,7 @@ class _Places:
         size = int.from_bytes(head[16:18], "big")
         self.page = 65536 if size == 1 else size
         self.usable = self.page - head[20]
-        self.cookie = head[SCHEMA_COOKIE]
+        self.cookie = bytes(head[SCHEMA_COOKIE])
         with looking(content) as db:
             self.root = cast(
                 int, db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'notes'").get or 0
@@ -105,8 +105,9 @@ class Lookout:
     def see(self, version: Version) -> set[int]:
         """Return the notes that match in the next version of the walk; the set is only lent."""
         if version.base is not None and self._name != version.base:
-            places, matching = self._kept[version.base]
-            self._places, self._matching = places.copy(), set(matching)
+            kept = self._kept.get(version.base)  # none where that could not be read
+            self._places, self._matching = (kept[0].copy(), set(kept[1])) if kept else (None, set())
+        self._name = None
         places_before = self._places if version.base is not None else None
         cookie = version.content.read_at(0, 100)[SCHEMA_COOKIE]
         if places_before is None or version.changed is None or cookie != places_before.cookie:

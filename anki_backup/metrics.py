@@ -167,9 +167,10 @@ def _counted(repository: Repository) -> list[tuple[str, str, int, int]]:
     history = repository.history
     try:
         with history.catalog() as catalog:
+            # In this order: a run that is indexed in between is counted once, and not never.
+            late = overview.news(history, catalog)
             rows = catalog.rows(COUNTED)
             known = {row[0] for row in rows}
-            late = overview.news(history, catalog)
     except CatalogError:
         return [(run.source, run.outcome, run.count, run.stored_bytes) for run in repository.runs()]
     found = [(source, outcome, count, stored) for _, source, outcome, count, stored in rows]

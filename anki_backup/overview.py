@@ -63,12 +63,14 @@ class Overview(NamedTuple):
 
 def look(history: History, sources: Iterable[str] = ()) -> Overview:
     """Return the figures of a repository; `sources` may be asked for that have no backup yet."""
+    # Before the log is read, and after: a run that ends in between was not interrupted.
+    alive = locks.holder(history.lock) is not None
     try:
         with history.catalog() as catalog:
-            found = _by_catalog(history, catalog, set(sources))
+            found = _by_catalog(history, catalog, set(sources), alive)
     except CatalogError:
         found = None
-    return found or _by_files(history, set(sources))
+    return found or _by_files(history, set(sources), alive)
 
 
 def news(history: History, catalog: Catalog) -> Replay:
@@ -79,7 +81,9 @@ def news(history: History, catalog: Catalog) -> Replay:
     return replay
 
 
-def _by_catalog(history: History, catalog: Catalog, sources: set[str]) -> Overview | None:
+def _by_catalog(
+    history: History, catalog: Catalog, sources: set[str], alive: bool = False
+) -> Overview | None:
     """Return the figures as the catalog has them; None if it doesn't know every backup there is."""
     ids = set(history.ids())
     lines = history.news(catalog.mark("offset"), catalog.mark("n"))
@@ -107,10 +111,11 @@ def _by_catalog(history: History, catalog: Catalog, sources: set[str]) -> Overvi
     totals = {name: catalog.mark(name) for name in SUMMED}
     totals["stored_bytes"] += catalog.mark("inherited") if replay.inherited is None else replay.inherited
     findings = catalog.mark("findings") if replay.findings is None else replay.findings
-    return _overview(history, len(ids), totals, backups, left, runs | replay.runs, findings)
+    history.damaged.clear()  # every backup is known
+    return _overview(history, len(ids), totals, backups, left, runs | replay.runs, findings, alive)
 
 
-def _by_files(history: History, sources: set[str]) -> Overview:
+def _by_files(history: History, sources: set[str], alive: bool = False) -> Overview:
     view = View(history)
     backups = [structs.replace(backup, previous=None) for backup in view.backups(view.entries)]
     totals = {name: sum(getattr(backup, name) for backup in backups) for name in SUMMED}
@@ -120,7 +125,7 @@ def _by_files(history: History, sources: set[str]) -> Overview:
         for place, run in enumerate(view.runs(), start=1)
     }
     left = standing.left(history, {backup.source: backup.id for backup in backups})
-    return _overview(history, len(view.entries), totals, backups, left, runs, view.findings)
+    return _overview(history, len(view.entries), totals, backups, left, runs, view.findings, alive)
 
 
 def _overview(
@@ -131,6 +136,7 @@ def _overview(
     left: dict[str, str],
     runs: Runs,
     findings: int,
+    alive: bool,
 ) -> Overview:
     backups = sorted(backups, key=lambda backup: backup.sequence)
     by_id = {backup.id: backup for backup in backups}
@@ -142,7 +148,8 @@ def _overview(
             history.manifest(backup.id)
         except DamageError as error:
             unreadable.append(error.message)
-    last_run, last_success = _newest_runs(history, runs)
+    alive = alive or locks.holder(history.lock) is not None
+    last_run, last_success = _newest_runs(runs, alive)
     return Overview(
         backups=count,
         stored_bytes=totals["stored_bytes"],
@@ -158,9 +165,8 @@ def _overview(
     )
 
 
-def _newest_runs(history: History, runs: Runs) -> tuple[dict[str, Run], dict[str, Run]]:
+def _newest_runs(runs: Runs, alive: bool) -> tuple[dict[str, Run], dict[str, Run]]:
     """Return the last run of each source, and its last good one; one that is under way is not among them."""
-    alive = locks.holder(history.root / "state" / "lock") is not None
     last: dict[str, Run] = {}
     good: dict[str, Run] = {}
     for number in sorted(runs):

@@ -92,7 +92,7 @@ def _plan(repository: Repository, rules: Rules) -> Plan:
         gone = (others.named | _media(repository, others.lists)) - stays.named
         gone -= _media(repository, stays.lists)
         freed = sum(_size(repository.store.path(name)) for name in gone)
-        freed += sum(_folder_size(repository.history.folder(backup_id)) for backup_id in goes)
+        freed += sum(map(repository.history.own_bytes, goes))
     return Plan(verdicts=verdicts, freed_bytes=freed)
 
 
@@ -224,7 +224,7 @@ def _remove_backups(repository: Repository, goes: Collection[str]) -> int:
     folder = repository.root / "backups"
     freed = 0
     for backup_id in sorted(goes):
-        freed += _folder_size(folder / backup_id)
+        freed += repository.history.own_bytes(backup_id)
         durable.publish(folder / backup_id, folder / (backup_id + durable.PART))
     # Before an object goes: a backup that comes back after a power cut must be whole.
     with durable.storing(folder):
@@ -284,7 +284,7 @@ def _inherited_bytes(repository: Repository) -> int:
     """
     backups = repository.backups()
     held = sum(_size(repository.store.path(name)) for name in repository.store.names())
-    held += sum(_folder_size(repository.history.folder(backup.id)) for backup in backups)
+    held += sum(repository.history.own_bytes(backup.id) for backup in backups)
     return held - sum(backup.stored_bytes for backup in backups)
 
 
@@ -293,7 +293,3 @@ def _size(path: Path) -> int:
         return path.lstat().st_size
     except OSError:
         return 0
-
-
-def _folder_size(folder: Path) -> int:
-    return sum(map(_size, folder.glob("*")))

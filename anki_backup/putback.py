@@ -196,6 +196,7 @@ def perform(repository: Repository, source: Source, prepared: Prepared, options:
     wish, place = prepared.wish, prepared.place
     warnings = list(prepared.warnings)
     with repository.writing(f"restore-notes {source.name}", options.wait_s), held(*place.databases):
+        repository.manifest(wish.backup.id)  # it may have been pruned while a person was asked
         if intents.read(repository.root):
             raise BusyError(
                 "an earlier rollback was interrupted and can't be settled yet",

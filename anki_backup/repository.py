@@ -123,11 +123,11 @@ class Repository:
         view = View(self.history)
         entries = view.entries
         if text in self.history.damaged:
-            raise DamageError(self.history.damaged[text], hint="See what else is damaged: ankibak verify")
+            raise self.history.missing(text)
         entry = lookup.resolve(text, entries, zone)
         found = view.backups([entry])
         if not found:
-            raise DamageError(self.history.damaged[entry.id], hint="See what else is damaged: ankibak verify")
+            raise self.history.missing(entry.id)
         return found[0]
 
     def manifest(self, backup_id: str) -> BackupManifest:

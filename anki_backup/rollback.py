@@ -116,6 +116,7 @@ def perform(repository: Repository, source: Source, prepared: Prepared, options:
     wish, place = prepared.wish, prepared.place
     warnings: list[str] = []
     with repository.writing(f"rollback {source.name}", options.wait_s), held(*place.databases):
+        repository.manifest(wish.target.id)  # it may have been pruned while a person was asked
         if intents.read(repository.root):
             raise BusyError(
                 "an earlier rollback was interrupted and can't be settled yet",

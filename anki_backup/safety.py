@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from anki_backup import due, figures, locks, overview
+from anki_backup import due, figures, overview
 from anki_backup.config import Config
 from anki_backup.errors import BusyError, ConfigError, DamageError, StorageError
 from anki_backup.model import Alarm, Backup, Run
@@ -21,6 +21,7 @@ from anki_backup.repository import Repository
 
 DEFAULT_AGE = timedelta(hours=26)
 GRACE = timedelta(hours=2)
+WAIT_S = 60.0
 # What a clock may be ahead of the one that wrote a time, before its word counts for nothing.
 SKEW = timedelta(hours=1)
 
@@ -115,13 +116,13 @@ def note_damage(repository: Repository, findings: int, *, whole: bool) -> bool:
     """Remember what `verify` found, so that `status` tells of it; say whether it is known now.
 
     Damage is known until `verify` has read everything (`whole`) and found none. A
-    repository that is in use, or can't be written, is left as it is.
+    repository that stays in use, or can't be written, is left as it is.
     """
     known = overview.look(repository.history).findings
     if findings == known or (not findings and not whole):
         return findings == known
     try:
-        with locks.lock(repository.root / "state" / "lock", "verify"):
+        with repository.writing("verify", WAIT_S):
             repository.record("verified", findings=findings)
     except (BusyError, StorageError, DamageError):
         return False

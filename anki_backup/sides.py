@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from anki_backup.errors import SourceError
 from anki_backup.model import Backup, MediaFile
 from anki_backup.repository import Repository
 from anki_backup.sources import READ, Capture, Source, open_file
+from anki_backup.steady import layout, steadily
 
 LIVE = "live"
 COLLECTION = "collection.anki2"
@@ -38,6 +40,11 @@ BLOCK = 1 << 20
 
 def between(repository: Repository, old: Backup, new: Backup, *, items: bool = False) -> Comparison:
     """Return what changed from one backup to another; nothing is read where their hashes are equal."""
+    work = partial(_between, repository, old, new, items=items)
+    return steadily(work, partial(layout, repository.root))
+
+
+def _between(repository: Repository, old: Backup, new: Backup, *, items: bool) -> Comparison:
     named = {"source": new.source, "old": old.id, "new": new.id}
     if old.content_hash == new.content_hash:
         return structs.replace(compare.nothing(), items=[] if items else None, **named)

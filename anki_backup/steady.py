@@ -13,15 +13,23 @@ T = TypeVar("T")
 TRIES = 5
 
 
-def steadily(work: Callable[[], T], shape: Callable[[], object]) -> T:
-    """Return what `work` gives; its DamageError counts when `shape` is what it was before."""
+def steadily(
+    work: Callable[[], T],
+    shape: Callable[[], object],
+    errors: tuple[type[Exception], ...] = (DamageError,),
+    doubtful: Callable[[T], bool] = lambda found: False,
+) -> T:
+    """Return what `work` gives; an error, or what is doubtful, counts when `shape` is what it was before."""
     for _ in range(TRIES):
         before = shape()
         try:
-            return work()
-        except DamageError:
+            found = work()
+        except errors:
             if shape() == before:
                 raise
+        else:
+            if not doubtful(found) or shape() == before:
+                return found
     return work()
 
 
@@ -32,7 +40,8 @@ def layout(root: Path) -> list[tuple[str, int]]:
     """
     folders = [root / "backups", root / "objects"]
     try:
-        folders += (Path(entry) for entry in os.scandir(root / "objects"))
+        # The others are files on their way, which come and go.
+        folders += (Path(entry) for entry in os.scandir(root / "objects") if len(entry.name) == 2)
         return sorted((folder.name, folder.stat().st_mtime_ns) for folder in folders)
     except OSError:
         return []

@@ -12,10 +12,12 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import TypeVar
 
 from anki_backup import standing
 from anki_backup.compare import excerpt, plain
-from anki_backup.errors import DamageError, SourceError
+from anki_backup.errors import DamageError, NotFoundError, SourceError
 from anki_backup.lookout import Lookout
 from anki_backup.medialist import unpack_list
 from anki_backup.model import Backup, BackupManifest, MediaFile, file_name_text
@@ -23,11 +25,13 @@ from anki_backup.presence import Presence, Seen
 from anki_backup.repository import Repository
 from anki_backup.scratch import Scratch
 from anki_backup.spotted import Hit, Kind, way_back
+from anki_backup.steady import layout, steadily
 from anki_backup.walk import Walk
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 Decks = dict[str, dict[int, tuple[str, int]]]
 NAME_LENGTH = 80
+T = TypeVar("T")
 
 
 class Look:
@@ -73,6 +77,25 @@ class Look:
         for backup, name in objects:
             if name in walk.damaged:
                 self.damaged[backup] = walk.damaged[name]
+
+
+def looked(
+    repository: Repository,
+    work: Callable[[Look], T],
+    source: str | None = None,
+    progress: Progress | None = None,
+) -> tuple[Look, T]:
+    """Return a look and what `work` found in it; where a prune changed things beside it, of a look anew."""
+
+    def once() -> tuple[Look, T]:
+        look = Look(repository, source, progress)
+        return look, work(look)
+
+    errors = (DamageError, NotFoundError)
+    look, found = steadily(once, partial(layout, repository.root), errors, lambda pair: bool(pair[0].damaged))
+    there = set(repository.history.ids()) if look.damaged else set()
+    look.damaged = {backup: why for backup, why in look.damaged.items() if backup in there}
+    return look, found
 
 
 def find(look: Look, text: str, kinds: Collection[Kind] = ("note", "deck", "media")) -> list[Hit]:
@@ -125,7 +148,7 @@ def _notes(look: Look, text: str, wanted: str) -> Iterator[Hit]:
             places[version.name] = presence.steps
             try:
                 presence.step(lookout.see(version))
-            except SourceError as error:  # a collection of a newer schema, or none at all
+            except (SourceError, DamageError) as error:  # of a newer schema, or no collection at all
                 walk.damaged[version.name] = error.message
                 presence.step(set())
             if version.name in latest:
@@ -193,12 +216,17 @@ def media_of(look: Look, text: str, matches: Callable[[str], bool]) -> dict[str,
     found: dict[str, dict[bytes, MediaFile]] = {}
     with look.progress("reading lists of media", len(walk)) as advance:
         for version in walk.versions():
-            lines = _lines(version.content, needle)
-            files = unpack_list(lines)
+            try:
+                files = unpack_list(_lines(version.content, needle))
+            except DamageError as error:
+                walk.damaged[version.name] = error.message
+                files = []
             found[version.name] = {file.name: file for file in files if matches(file_name_text(file.name))}
             advance(1)
     look.lose(walk, lists.items())
-    return {backup: found[name] for backup, name in lists.items() if name in found}
+    return {
+        backup: found[name] for backup, name in lists.items() if name in found and name not in walk.damaged
+    }
 
 
 def _lines(content: Scratch, needle: bytes | None) -> bytes:

@@ -37,6 +37,8 @@ class View:
 
     def _load(self, catalog: Catalog | None) -> None:
         """Take what happened since the catalog was written; all that ever did without it."""
+        # Asked before and after the log is read: a run that ends in between was not interrupted.
+        self._alive = locks.holder(self._history.lock) is not None
         self._entries: list[Entry] | None = None
         self._from_files: dict[str, Backup] = {}
         self._catalog = catalog is not None
@@ -78,6 +80,7 @@ class View:
     def _joined(self, catalog: Catalog | None) -> list[Entry]:
         """Return what the catalog knows and is there, and what is there without its knowledge."""
         ids = set(self._history.ids())
+        self._history.damaged.clear()  # what was mended or removed since is none any more
         known = catalog.entries() if catalog else []
         unknown = ids.difference(map(attrgetter("id"), known))
         if len(known) + len(unknown) != len(ids):
@@ -160,7 +163,7 @@ class View:
 
         found = self._asked(known) or {}
         found |= self._replay.runs
-        alive = locks.holder(self._history.root / "state" / "lock") is not None
+        alive = self._alive or locks.holder(self._history.lock) is not None
         newest = max(found, default=0)
         runs = []
         for number in sorted(found, reverse=True):

@@ -138,7 +138,7 @@ class Walk:
         """Make the next version out of its base where it lies."""
         if not self._store.payload_is_sound(name):
             raise DamageError(f"object {name} is damaged: its bytes have another CRC-32")
-        changed = chains.step(self._store, name, content)
+        changed = chains.step(self._store, name, content, base)
         yield Version(name, base, content, changed, self._branches(name))
 
 

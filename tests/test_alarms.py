@@ -210,13 +210,17 @@ def test_an_alarm_comes_before_what_else_went_wrong(home):
     assert exit_code([failed, ordinary]) == 4
 
 
-def test_a_run_that_died_before_it_could_judge_is_judged_by_the_next(home, monkeypatch):
+@pytest.mark.parametrize("between", [False, True], ids=["at once", "after a proof"])
+def test_a_run_that_died_before_it_could_judge_is_judged_by_the_next(between, home, monkeypatch):
     home.run()
     with monkeypatch.context() as patch:
         patch.setattr(alarms, "look", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             home.run(*WIPE)
     assert home.repository.backups()[0].alarm is None
+    if between:
+        with home.repository.writing("verify"):
+            home.repository.record("proof", backup=home.repository.backups()[0].id)
     result = home.run()
     assert result.run.outcome == "skipped" and result.alarmed.alarm.kind == "cards"
     assert home.repository.backups()[0].alarm and home.repository.backups()[1].pinned

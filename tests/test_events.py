@@ -93,7 +93,7 @@ def test_a_torn_end_is_passed_over_and_never_joined(log, torn):
     pin(log), pin(log)
     with open(log, "ab") as file:
         file.write(torn)
-    assert numbers(log) == [1, 2, None]
+    assert numbers(log) == [1, 2]
     assert events.last(log)["n"] == 2
     assert pin(log) == 3
     assert numbers(log) == [1, 2, None, 3]
@@ -158,7 +158,7 @@ def test_the_lines_that_mention_a_word_are_found_wherever_pieces_end(log, monkey
     monkeypatch.setattr(events, "BLOCK", block)
     found = [(line.raw, line.start, line.end) for line in events.mentioning(log, b"exam")]
     assert found == [(line.raw, line.start, line.end) for line in events.read(log) if b"exam" in line.raw]
-    assert len(found) == 3
+    assert len(found) == (3 if end else 2)  # what has no end is no line
 
 
 def test_a_word_is_looked_for_in_no_log_and_in_none_that_can_be_read(log):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -117,3 +118,22 @@ def test_the_layout_is_another_as_soon_as_an_object_is_replaced(histories):
     assert (unchanged := layout(histories.root)) != before
     path.with_name("new").rename(path)
     assert layout(histories.root) not in (before, unchanged)
+
+
+def test_files_on_their_way_hide_no_change(histories, monkeypatch):
+    """They come and go while a folder is listed: what is left tells all the same."""
+    scandir = os.scandir
+
+    def listing(path):
+        (histories.root / "objects" / "new-1-1.part").write_bytes(b"x")
+        with scandir(path) as entries:
+            found = list(entries)
+        (histories.root / "objects" / "new-1-1.part").unlink()
+        return iter(found)
+
+    monkeypatch.setattr(os, "scandir", listing)
+    before = layout(histories.root)
+    assert before
+    monkeypatch.undo()
+    histories.back_up()
+    assert layout(histories.root) != before

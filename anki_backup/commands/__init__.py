@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from anki_backup import logs, terminal
+from anki_backup import figures, locks, logs, terminal
 from anki_backup.errors import ConfigError, NotFoundError, UsageError
 from anki_backup.logs import Level, LogFormat
 from anki_backup.terminal import Color
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from anki_backup.model import Backup
     from anki_backup.repository import Repository
     from anki_backup.sources import Source
+    from anki_backup.timeline import Look
 
+T = TypeVar("T")
 # The words, in the order of the page of all commands, each with its line there.
 COMMANDS = {
     "init": "Set up: from nothing to the first backup",
@@ -108,7 +110,8 @@ class Context:
         from anki_backup.repository import Repository
 
         repository = Repository.open(self.root)
-        if (repository.root / "state" / "rollback.json").exists():
+        interrupted = (repository.root / "state" / "rollback.json").exists()
+        if interrupted and locks.holder(repository.history.lock) is None:
             self.warn("a rollback was interrupted; the next run finishes or reverses it: ankibak run")
         return repository
 
@@ -242,3 +245,20 @@ def known_source(context: Context, repository: Repository, name: str) -> None:
     if name not in names:
         known = ", ".join(sorted(names)) or "none"
         raise NotFoundError(f"there is no source {name!r}", hint=f"These are known: {known}.")
+
+
+def looked(
+    context: Context, repository: Repository, work: Callable[[Look], list[T]], source: str | None
+) -> tuple[Look, list[T]]:
+    """Return a look through all backups and what `work` finds, with a bar; what can't be read is told."""
+    from anki_backup import timeline
+
+    def progress(title: str, total: int) -> AbstractContextManager[Callable[[int], object]]:
+        return terminal.progress(title, total, quiet=context.quiet, color=context.color)
+
+    look, found = timeline.looked(repository, work, source, progress)
+    if look.damaged:
+        name, message = next(iter(look.damaged.items()))
+        counted = figures.counted(len(look.damaged), "backup")
+        context.warn(f"{counted} could not be read, {name} among them: {message}")
+    return look, found

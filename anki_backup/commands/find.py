@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from anki_backup import figures, terminal, timeline
-from anki_backup.commands import Context, known_source
+from anki_backup.commands import Context, known_source, looked
 from anki_backup.errors import NotFoundError, UsageError
 from anki_backup.spotted import Hit
 from anki_backup.terminal import Cell, Column
@@ -47,9 +45,7 @@ def command(
     repository = context.repository()
     if source:
         known_source(context, repository, source)
-    look = timeline.Look(repository, source, progress(context))
-    hits = timeline.find(look, text)
-    tell_damage(context, look)
+    look, hits = looked(context, repository, lambda look: timeline.find(look, text), source)
     if not hits:
         counted = figures.counted(len(look.backups), "backup")
         raise NotFoundError(
@@ -64,19 +60,6 @@ def command(
         terminal.print_rows(map(_fields, shown))
     if len(shown) < len(hits):
         context.say(f"{figures.counted(len(hits) - len(shown), 'more')[:-1]}: narrow it, or add --all")
-
-
-def progress(context: Context) -> Callable[[str, int], AbstractContextManager[Callable[[int], object]]]:
-    """Return what draws a bar on a terminal."""
-    return lambda title, total: terminal.progress(title, total, quiet=context.quiet, color=context.color)
-
-
-def tell_damage(context: Context, look: timeline.Look) -> None:
-    """Say which backups could not be looked into."""
-    if look.damaged:
-        name, message = next(iter(look.damaged.items()))
-        counted = figures.counted(len(look.damaged), "backup")
-        context.warn(f"{counted} could not be read, {name} among them: {message}")
 
 
 def _fields(hit: Hit) -> list[object]:

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from msgspec import to_builtins
 
-from anki_backup import figures, lives, marked, terminal, timeline
-from anki_backup.commands import Context, known_source
+from anki_backup import figures, lives, marked, terminal
+from anki_backup.commands import Context, known_source, looked
 from anki_backup.spotted import Event, Life
 
 STYLES = {"appeared": "green", "back": "green", "gone": "red", "changed": "yellow"}
@@ -38,18 +38,7 @@ def command(
     repository = context.repository()
     if source:
         known_source(context, repository, source)
-
-    look = timeline.Look(
-        repository,
-        source,
-        lambda title, total: terminal.progress(title, total, quiet=context.quiet, color=context.color),
-    )
-    found = lives.lives(look, item)
-    if look.damaged:
-        name, message = next(iter(look.damaged.items()))
-        context.warn(
-            f"{figures.counted(len(look.damaged), 'backup')} could not be read, {name} among them: {message}"
-        )
+    _, found = looked(context, repository, lambda look: lives.lives(look, item), source)
     if as_json:
         shown = [to_builtins(life.hit) | {"events": life.events} for life in found]
         terminal.print_json({"lives": shown})

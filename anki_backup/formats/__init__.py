@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -64,7 +66,8 @@ def stream(word: str, contents: Contents, sink: Sink, options: Options = EVERYTH
     What the sink raises comes through. Where anything is raised, what the sink
     has got is no whole backup, but for a DamageError that says so.
     """
-    return _told(contents, _stream(_driver(word, options), contents, sink, options))
+    with _still_there(contents):
+        return _told(contents, _stream(_driver(word, options), contents, sink, options))
 
 
 def write(
@@ -78,15 +81,26 @@ def write(
     """Write a backup in the format `word` to `target`, standard output when None; return warnings."""
     driver = _driver(word, options)
     if target is None:
-        outcome = _stream(driver, contents, sys.stdout.buffer, options)
+        warnings = stream(word, contents, sys.stdout.buffer, options)
         sys.stdout.buffer.flush()
-        return _told(contents, outcome)
+        return warnings
     if os.path.lexists(target) and not overwrite and not _is_empty_folder(target):
         raise UsageError(f"{target} exists", hint="Name another place with -o, or add --overwrite.")
     refuse_device(target)
-    if hasattr(driver, "write"):
-        return _told(contents, driver.write(contents, target, options))
-    return _told(contents, _write(driver, contents, target, options))
+    with _still_there(contents):
+        if hasattr(driver, "write"):
+            return _told(contents, driver.write(contents, target, options))
+        return _told(contents, _write(driver, contents, target, options))
+
+
+@contextmanager
+def _still_there(contents: Contents) -> Iterator[None]:
+    """What can't be read of a backup that was pruned meanwhile is gone, not damaged: GoneError."""
+    try:
+        yield
+    except DamageError:
+        contents.manifest()
+        raise
 
 
 def _driver(word: str, options: Options) -> ModuleType:

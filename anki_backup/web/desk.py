@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from anki_backup.medialist import Listed
 from anki_backup.model import ID_PATTERN, Backup, BackupManifest, DeckStats, Run
 from anki_backup.pictures import Pictures
 from anki_backup.repository import Repository
+from anki_backup.steady import steadily
 from anki_backup.view import View
 
 KEPT = 512
@@ -42,13 +43,14 @@ class Desk:
         self._known: dict[Any, Any] = {}
         self.manifest = lru_cache(KEPT)(self._manifest)
         self.decks = lru_cache(32)(self._decks)
-        self.pictures = lru_cache(KEPT)(self._pictures)
+        self._drawn = lru_cache(KEPT)(self._pictures)
         # A list of 60,000 files takes some 20 MB.
         self.media = lru_cache(2)(self._media)
 
     async def ask(self, look: Callable[..., T], *args: Any) -> T:
-        """Return what a call gives that runs in the desk's own thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, look, *args)
+        """Return what a call gives that runs in the desk's own thread; anew if it fell over what changed."""
+        work = partial(steadily, partial(look, *args), self.state, (LookupError, ValueError, DamageError))
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def state(self) -> State:
         """Return what changes whenever the repository does."""
@@ -61,11 +63,14 @@ class Desk:
         if state != self._state:
             self._known.clear()
             self._state = state
-        if key not in self._known:
-            self._known[key] = make()
+        if key in self._known:
+            known: T = self._known[key]
+            return known
+        value = make()
+        if self._state == state:  # else it was made of what is no longer so
+            self._known[key] = value
             while len(self._known) > KEPT:
                 del self._known[next(iter(self._known))]
-        value: T = self._known[key]
         return value
 
     def view(self) -> View:
@@ -138,7 +143,7 @@ class Desk:
         backups = self.backups(found) if found else []
         if not backups:
             if backup_id in self.repository.history.damaged:
-                raise DamageError(self.repository.history.damaged[backup_id])
+                raise self.repository.history.missing(backup_id)
             raise NotFoundError(f"there is no backup {backup_id}", hint=everything)
         return backups[0]
 
@@ -173,12 +178,16 @@ class Desk:
     def _decks(self, backup_id: str) -> list[DeckStats]:
         return self.repository.decks(backup_id)
 
-    def _pictures(self, backup_id: str) -> Pictures | None:
+    def pictures(self, backup_id: str) -> Pictures | None:
+        """Return what pictures of a backup are drawn from; None where that is missing or damaged."""
         try:
-            name = self.manifest(backup_id).pictures
-            return pictures.read(self.repository.store, name) if name else None
+            return self._drawn(backup_id)
         except DamageError:  # `verify` tells of it; a page without a picture is still a page
             return None
+
+    def _pictures(self, backup_id: str) -> Pictures | None:
+        name = self.manifest(backup_id).pictures
+        return pictures.read(self.repository.store, name) if name else None
 
     def deck_cards(self, backup_id: str) -> dict[int, tuple[str, int]]:
         """Return the name and the cards of each deck of a backup; none where they can't be read."""

@@ -73,10 +73,10 @@ class Seeking:
         if key not in self._kept:
             # The catalog's rows belong to the thread that reads them.
             self._repository = self._repository or Repository.open(self.root)
-            look = Look(self._repository, source)
-            self._kept[key] = Found(seek(look), look.damaged)
+            look, found = timeline.looked(self._repository, seek, source)
+            self._kept[key] = Found(found, look.damaged)
             heap.give_back()
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
-        found: Found[T] = self._kept[key]
-        return found
+        known: Found[T] = self._kept[key]
+        return known

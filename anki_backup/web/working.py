@@ -127,7 +127,8 @@ async def job(request: Asked, job_id: str) -> Response[Any]:
         if what == "rollback" and progress.result:
             source = progress.result.get("source")
         if what == "rollback" and source is None and progress.job.backup:
-            source = here.desk.backup(progress.job.backup).source
+            entry = here.desk.places().get(progress.job.backup)  # none once it is pruned
+            source = entry.source if entry else None
         settings = here.config.sources.get(source or "")
         server = _is_of_server(here, source or "", settings)
         page = here.paper.page(
