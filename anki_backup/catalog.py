@@ -23,7 +23,7 @@ import peewee
 
 from anki_backup import durable
 from anki_backup.entries import SUMMED, CatalogError, Entry, State
-from anki_backup.errors import DamageError, first_cause
+from anki_backup.errors import DamageError, first_cause, signal_behind
 from anki_backup.model import Backup, Run, dump, load, typed
 
 VERSION = 3
@@ -160,6 +160,8 @@ class Catalog:
         except FAULTS as error:
             with suppress(peewee.PeeweeException):
                 self._database.close()
+            if stopped := signal_behind(error):
+                raise stopped from None
             raise CatalogError(first_cause(error, CatalogError)) from error
 
     @contextmanager

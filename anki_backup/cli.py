@@ -26,7 +26,7 @@ from typer.main import get_command, get_group
 
 from anki_backup import __version__, completion, durable, signals, terminal
 from anki_backup.commands import COMMANDS, Context
-from anki_backup.errors import AnkibakError, StorageError, Terminated, UsageError
+from anki_backup.errors import AnkibakError, StorageError, Terminated, UsageError, signal_behind
 from anki_backup.logs import LogFormat
 from anki_backup.terminal import Color
 
@@ -236,7 +236,7 @@ def _peek_color(typed: Sequence[str]) -> Color:
 def _in_our_words(error: BaseException, typed: Sequence[str]) -> AnkibakError:
     if isinstance(error, AnkibakError):
         return error
-    if stopped := _signal_behind(error):
+    if stopped := signal_behind(error):
         return stopped
     if isinstance(error, typer.TyperException):
         return _usage(error, typed)
@@ -258,14 +258,6 @@ def _in_our_words(error: BaseException, typed: Sequence[str]) -> AnkibakError:
     )
     bug.code = "bug"
     return bug
-
-
-def _signal_behind(error: BaseException) -> Terminated | None:
-    """Return the signal that an error came of: Anki's library takes one for an answer of its core."""
-    before: BaseException | None = error
-    while before is not None and not isinstance(before, Terminated):
-        before = before.__context__
-    return before
 
 
 def _usage(error: typer.TyperException, typed: Sequence[str]) -> UsageError:

@@ -103,6 +103,14 @@ class Terminated(AnkibakError):
     code, exit_code = "terminated", 143
 
 
+def signal_behind(error: BaseException) -> Terminated | None:
+    """Return the signal that an error came of: SQLite and Anki's library take one for an answer of theirs."""
+    before: BaseException | None = error
+    while before is not None and not isinstance(before, Terminated):
+        before = before.__context__
+    return before
+
+
 def first_cause(error: BaseException, barrier: type[BaseException]) -> str:
     """Say what went wrong before all that only followed from it; what lies behind a `barrier` was dealt with.
 

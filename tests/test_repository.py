@@ -14,7 +14,14 @@ import pytest
 from msgspec import structs
 
 from anki_backup import durable, locks, medialist
-from anki_backup.errors import BusyError, DamageError, NotFoundError, RepositoryError, StorageError
+from anki_backup.errors import (
+    BusyError,
+    DamageError,
+    NotFoundError,
+    RepositoryError,
+    StorageError,
+    Terminated,
+)
 from anki_backup.model import MediaFile, seal
 from anki_backup.repository import NAME, Decks, Repository
 from tests.committed import AT, DECKS, ID, add, written
@@ -246,3 +253,12 @@ def test_a_catalog_that_is_made_anew_knows_every_backup(repository):
     repository.history.catalog_path.unlink()
     repository.index()
     assert repository.history.catalog_path.exists()
+
+
+def test_a_signal_that_sqlite_takes_for_a_fault_is_told_as_the_signal(repository):
+    catalog = repository.history.open_catalog()
+    with closing(catalog), pytest.raises(Terminated), catalog.transaction():
+        try:
+            raise Terminated("stopped by SIGTERM")
+        finally:
+            raise sqlite3.OperationalError("interrupted")
