@@ -89,12 +89,17 @@ class Warm:
         self._all.append(server)
         return server
 
+    def processes(self) -> list[int]:
+        """Return the servers; what they run is their children."""
+        return [server.pid for server in self._all]
+
     def close(self) -> None:
-        """End the servers."""
+        """End the servers; others are begun when they are needed."""
         for server in self._all:
             if server.stdin:
                 server.stdin.close()
             server.wait(TIMEOUT_S)
+        self._all, self._idle = [], queue.SimpleQueue()
 
 
 def _serve() -> None:

@@ -12,12 +12,13 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+FUTEX = "202"  # on x86-64
 LIBRARIES = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib/faketime/libfaketime.so.1")
 
 
@@ -99,6 +100,34 @@ class Clock:
             # wait for each other in vain.
             "FAKETIME_FORCE_MONOTONIC_FIX": "0",
         }
+
+
+@contextmanager
+def looking_for_its_lock(servers: Callable[[], list[int]], after_s: float) -> Iterator[list[str]]:
+    """After so long, note each thread of the servers' children that waits for the library's own semaphore."""
+    found: list[str] = []
+
+    def look() -> None:
+        with suppress(OSError):  # it ended after all
+            found.extend(_waiting(servers()))
+
+    timer = threading.Timer(after_s, look)
+    timer.start()
+    yield found
+    timer.cancel()
+    timer.join()
+
+
+def _waiting(servers: list[int]) -> Iterator[str]:
+    """Yield the threads that are in a `futex` on a page of `/dev/shm/sem.faketime_sem_…`."""
+    for server in servers:
+        for child in Path(f"/proc/{server}/task/{server}/children").read_text().split():
+            maps = Path(f"/proc/{child}/maps").read_text().splitlines()
+            own = [line.split("-")[0] for line in maps if "sem.faketime_sem" in line]
+            for thread in Path(f"/proc/{child}/task").iterdir():
+                call, *arguments = (thread / "syscall").read_text().split()
+                if call == FUTEX and any(int(arguments[0], 16) >> 12 == int(page, 16) >> 12 for page in own):
+                    yield f"{child}/{thread.name}"
 
 
 def size(path: Path) -> int:

@@ -106,6 +106,10 @@ class Warm:
         code, out, err = self._warm(typed, self._environment, directory)
         return Answer(code, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 
+    def processes(self) -> list[int]:
+        """Return the servers; the program runs in their children."""
+        return self._warm.processes()
+
     def close(self) -> None:
-        """End the servers."""
+        """End the servers; others are begun when they are needed."""
         self._warm.close()
