@@ -166,7 +166,8 @@ class Life:
         self.hold(answer.code == 0 or "is newer than now" in answer.stderr, answer.stderr)
         new = self.listed(bytes_now)
         self.hold(len(new) == (told["outcome"] == "created"), f"a run made {new}")
-        self.last_good = self.now.at if self.now.steady else None
+        # Where the clock leapt meanwhile, it began at one time and ended at another.
+        self.last_good = self.now.at if self.now.steady and not self.within else None
         self.is_new, self.active = False, new[0] if new else self.active
         self.judged(before)
 
