@@ -144,7 +144,7 @@ JUDGES: list[tuple[str, Callable[[Raw], Iterator[Result]], list[tuple[str, str]]
         judges.decade,
         [
             ("ten years of 8 hours a day, pruned", "≤ 5 × the newest one, zstd"),
-            ("what it grows by in each year after the first", "≤ 30 MB"),
+            ("what it grows by in a year after the first, on average", "≤ 30 MB"),
             ("`export` of the oldest", "≤ 1.5 × the newest"),
             ("`prune` after an hour of the day after", "≤ 3 s"),
         ],
