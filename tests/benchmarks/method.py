@@ -17,8 +17,8 @@ TEXT = """
   {cards:,} cards, {reviews:,} reviews. **One hour** is 60 answers and 3 edited notes through Anki's own
   scheduler (`tests/benchmarks/study_hour.py`); Anki closes the collection before it is captured.
 - **Side by side**: all programs see the very same folder, in turns (A B C, B C A, ...), never two at a time.
-  What earlier processes left unwritten is synced to disk before each. Of the record of 2026-11-29 `export` ran
-  beside `year`, and `seeing` beside `first` and `rollback`: there all programs had the same noise.
+  What earlier processes left unwritten is synced to disk before each. On 2026-11-29 `export` ran beside
+  `year`, and `seeing` beside `first` and `rollback`: there all programs had the same noise.
 - **Bytes** are the sizes of all files of a repository: objects, manifests, catalog and events. Caches are not
   counted, neither the peers' nor our `cache/`, which is expendable; ours holds a copy of the collection.
 - **Memory** is the peak resident size that the kernel reports for the process (`wait4`). The one who measures
@@ -58,10 +58,10 @@ TEXT = """
 - **Export of the newest after ten years** goes over 191 deltas, of which a month's is 30 MB of pages: 25.9 s
   in this record, beside other work; the oldest, which stands on none, takes 1.33 s.
 - **Growth of ten years**: the later years, in which the collection is twice as large, take 30 to 33 MB.
-- **An hour** costs what the table says as a mean of 48; over 1,000 hours it is 29.4 KB, because each 64th is kept
-  as what changed in 64 of them.
-- **The web view's first look** at a comparison takes seconds, at the cards of a backup most of one. The table has
-  medians, by which what was asked for is known.
+- **An hour** costs what the table says as a mean of 48; over 1,000 hours it is 29.4 KB, because each 64th
+  is kept as what changed in 64 of them.
+- **The web view's first look** at a comparison takes seconds, at the cards of a backup most of one. The
+  table has medians, by which what was asked for is known.
 - **`verify --read-data` of a year** is bound by the processor: machines took 229 to 454 s for the same
   backups.
 
