@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.faults import tracing
 from tests.faults.crashpoints import Campaign, summary
 from tests.faults.inspect_repository import Expected, backups, check, digests, exported, inspect, step
@@ -21,6 +22,7 @@ from tests.faults.sides import RolledBack
 from tests.faults.trial import Trial, copy
 
 SOURCE = "profile/User 1"
+PLANTED = Path(__file__).with_name("planted")
 CONFIG = f"""\
 [storage]
 root = "repository"
@@ -55,6 +57,11 @@ class State:
             check=step(lambda directory, facts: check(self.program, directory, self.expected)),
             environment=self.environment,
         )
+
+    def forgetful(self) -> Trial:
+        """Return the same of a program that makes nothing durable: a campaign must find it out."""
+        planted = {"PLANTED_FAULT": "no-sync", "PYTHONPATH": f"{PLANTED}:{warm.ROOT}"}
+        return replace(self.trial(), environment={**self.environment, **planted})
 
 
 def hold(campaign: Campaign) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -22,7 +20,6 @@ from tests.faults.trial import scratch
 
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("traced")]
 
-PLANTED = Path(__file__).with_name("planted")
 # In CI the end and so many points of one run on each; else every point of everything.
 POINTS = 2
 EVERYTHING = ["first", "changed", "pruned", "rolled_back"]
@@ -57,10 +54,7 @@ def test_a_power_cut_on_a_real_file_system_keeps_every_backup_and_what_exit_0_pr
 
 def test_a_program_that_forgets_to_sync_is_found_out(changed: State) -> None:
     """The campaign can fail: without a sync, what the end promised is not on the disk."""
-    planted = {"PLANTED_FAULT": "no-sync", "PYTHONPATH": f"{PLANTED}:{warm.ROOT}"}
-    environment: Mapping[str, str] = {**changed.environment, **planted}
-    trial = dataclasses.replace(changed.trial(), environment=environment)
-    results = Campaign(changed.base, trial, mountable("ext4"), max_points=1).run()
+    results = Campaign(changed.base, changed.forgetful(), mountable("ext4"), max_points=1).run()
     assert results[-1].verdict == "fail", summary(results)[1]
     assert results[-1].code == 0 and results[-1].why.startswith("inspect")
 

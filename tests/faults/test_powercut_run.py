@@ -23,3 +23,10 @@ def test_a_power_cut_keeps_every_backup_and_what_exit_0_promised(
     bad = [str(result) for result in results if result.why]
     print(summary(results, campaign.distinct)[1])
     assert not bad, "\n".join(bad)
+
+
+@pytest.mark.parametrize("fs", ["posix", "ext4"])
+def test_a_program_that_forgets_to_sync_is_found_out(fs: str, changed: State) -> None:
+    """The model can fail: without a sync, some of what may be left is not what was promised."""
+    results = Campaign(changed.base, changed.forgetful(), fs, max_states=12).run()
+    assert any(result.why for result in results)
