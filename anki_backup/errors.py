@@ -44,7 +44,10 @@ class DamageError(AnkibakError):
 
 
 class GoneError(DamageError):
-    """A backup was removed while it was looked at: who reads takes no lock. No damage to anybody who asks."""
+    """A backup was removed while it was looked at, for who reads takes no lock.
+
+    Told as not found; what is done about damage is done about this too.
+    """
 
     code, exit_code = "not_found", 5
 
