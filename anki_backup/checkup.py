@@ -13,15 +13,16 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from anki_backup import library, safety
+from anki_backup import library, plan, safety
 from anki_backup.config import Config, check_places
-from anki_backup.errors import AnkibakError, ConfigError, RepositoryError
+from anki_backup.errors import AnkibakError, BusyError, ConfigError, RepositoryError
 from anki_backup.repository import Repository
 
 State = Literal["ok", "warning", "failed"]
 SPACE = 1 << 30
 MINUTE = "%Y-%m-%d %H:%M"
 AHEAD = timedelta(minutes=5)
+WAIT_S = 3.0
 
 
 class Check(Struct, frozen=True, kw_only=True):
@@ -120,7 +121,7 @@ def _clock(repository: Repository) -> Iterator[Check]:
         yield Check(name="clock", state="ok", message=f"{now:{MINUTE}} UTC")
 
 
-def source(name: str, driver: Any, settings: Any) -> Iterator[Check]:
+def source(root: Path, name: str, driver: Any, settings: Any) -> Iterator[Check]:
     """Reach a source: read a profile's state, ask an account's server one question."""
     label = f"source {name}"
     try:
@@ -133,12 +134,15 @@ def source(name: str, driver: Any, settings: Any) -> Iterator[Check]:
                 told = f"{settings.username}: the next run logs in, with the password that is provided"
                 yield Check(name=label, state="warning", message=told, hint=f"Try it: ankibak login {name}")
                 return
-            foreseen = driver.foresee()
+            with plan.held(root, driver, "doctor", WAIT_S):
+                foreseen = driver.foresee()
             yield Check(name=label, state="ok", message=f"{settings.username}: {foreseen}")
         else:
             sighting = driver.look()
             told = "is open in Anki, or was not closed" if sighting.hot else "is closed"
             yield Check(name=label, state="ok", message=f"{settings.path} {told}")
+    except BusyError as error:
+        yield Check(name=label, state="warning", message=error.message, hint=error.hint)
     except AnkibakError as error:
         yield _failed(label, error)
 

@@ -1,15 +1,20 @@
-"""What a run would do, without doing it: nothing is written, no lock is taken."""
+"""What a run would do, without doing it: nothing is written.
+
+No lock is taken, but for an account: its mirror is opened, which a run may be syncing.
+"""
 
 from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec import structs
 
-from anki_backup import chains, collection, content, media, medialist
+from anki_backup import chains, collection, content, locks, media, medialist
 from anki_backup.baseline import Baseline
 from anki_backup.errors import AnkibakError, RepositoryError
 from anki_backup.gather import Options
@@ -28,12 +33,21 @@ def plan(root: Path, source: Source, options: Options) -> Result:
     except RepositoryError:
         repository = None
     try:
-        reason = _reason(repository, source, options)
+        with held(root, source, "run --dry-run", options.wait_s):
+            reason = _reason(repository, source, options)
     except AnkibakError as error:
         told = RunError(code=error.code, message=error.message, hint=error.hint)
         return Result(structs.replace(run, outcome="failed", error=told), error=error)
     outcome: Outcome = "skipped" if reason == "unchanged" else "planned"
     return Result(structs.replace(run, outcome=outcome, reason=reason))
+
+
+@contextmanager
+def held(root: Path, source: Source, command: str, wait_s: float) -> Iterator[None]:
+    """Hold the repository's lock for a look at an account; a profile is only read, and needs none."""
+    path = root / "state" / "lock"
+    with nullcontext() if source.is_live or not path.exists() else locks.lock(path, command, wait_s):
+        yield
 
 
 def _reason(repository: Repository | None, source: Source, options: Options) -> str:

@@ -90,3 +90,16 @@ def test_a_person_sees_files_and_bytes_come(terminal, monkeypatch):
             seen += os.read(screen, 4096)
     os.close(screen)
     assert (b"200 files, 11.4 MiB" in seen) == (terminal == "xterm")
+
+
+def test_a_mirror_that_a_run_is_syncing_is_not_opened_beside_it(ankibak, config, phone, tmp_path):
+    """By those who only look: a dry run says who is at work, `doctor` goes on."""
+    phone.add("question")
+    phone.sync()
+    ankibak("login"), ankibak("run")
+    repository = Repository.open(tmp_path / "backups")
+    with repository.writing("run home"):
+        told = ankibak("run", "--dry-run", code=75)
+        assert "in use by process" in told
+        assert "in use by process" in ankibak("doctor")
+    assert "unchanged" in ankibak("run", "--dry-run")

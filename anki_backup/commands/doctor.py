@@ -53,7 +53,7 @@ def _checks(context: Context) -> Iterator[Check]:
     yield from place
     enabled = [name for name, settings in config.sources.items() if settings.enabled]
     for name in enabled:
-        yield from checkup.source(name, context.driver(name), config.sources[name])
+        yield from checkup.source(context.root, name, context.driver(name), config.sources[name])
     if enabled:
         yield from checkup.timers(enabled, [units.folder(user=user) for user in (True, False)])
     if place[0].state == "ok":
