@@ -133,7 +133,7 @@ def test_which_backup_is_active_is_noted_for_each_source(repository):
 def test_old_unchanged_runs_are_folded_where_the_catalog_is_brought_up_to_date(repository):
     log, backup = repository.history.log, add(repository)
     repository.index()
-    long_ago = now() - timedelta(days=100)
+    long_ago = (now() - timedelta(days=100)).replace(hour=12)
     for n in range(1, 6):
         at = long_ago + timedelta(minutes=n)
         fields = {"run": n, "source": "home", "started_at": at, "outcome": "skipped", "reason": "unchanged"}

@@ -137,3 +137,7 @@ def test_files_on_their_way_hide_no_change(histories, monkeypatch):
     monkeypatch.undo()
     histories.back_up()
     assert layout(histories.root) != before
+
+
+def test_of_no_repository_there_is_no_layout(tmp_path):
+    assert layout(tmp_path / "nothing") == []
