@@ -203,6 +203,7 @@ class Campaign:
             place=state,
             trial=dataclasses.replace(self.trial, command=self.trial.recover),
             modes=["kill"],
+            max_points=0,
             nested=0,
         )
         try:

@@ -42,3 +42,13 @@ def test_a_fault_that_does_not_come_is_a_miss(mode: str, tmp_path: Path, monkeyp
     assert [result.verdict for result in campaign.run()] == ["miss"]
     monkeypatch.setattr(campaign, "nested", 1)
     assert [result.verdict for result in campaign.run()] == ["miss", "miss"]
+
+
+@pytest.mark.faults
+@pytest.mark.usefixtures("traced")
+def test_a_recovery_is_killed_at_every_call(tmp_path: Path):
+    """After one kill at both calls of what recovers from it, however few the first campaign tries."""
+    (tmp_path / "base").mkdir()
+    making = f"{sys.executable} -c 'import os; os.makedirs(\"made/within\", exist_ok=True)'"
+    campaign = Campaign(tmp_path / "base", Trial(making, recover=making), ["kill"], max_points=1, nested=1)
+    assert [result.verdict for result in campaign.run()] == ["ok"] * 3
