@@ -63,14 +63,12 @@ class Overview(NamedTuple):
 
 def look(history: History, sources: Iterable[str] = ()) -> Overview:
     """Return the figures of a repository; `sources` may be asked for that have no backup yet."""
-    # Before the log is read, and after: a run that ends in between was not interrupted.
-    alive = locks.holder(history.lock) is not None
     try:
         with history.catalog() as catalog:
-            found = _by_catalog(history, catalog, set(sources), alive)
+            found = _by_catalog(history, catalog, set(sources))
     except CatalogError:
         found = None
-    return found or _by_files(history, set(sources), alive)
+    return found or _by_files(history, set(sources))
 
 
 def news(history: History, catalog: Catalog) -> Replay:
@@ -81,10 +79,10 @@ def news(history: History, catalog: Catalog) -> Replay:
     return replay
 
 
-def _by_catalog(
-    history: History, catalog: Catalog, sources: set[str], alive: bool = False
-) -> Overview | None:
+def _by_catalog(history: History, catalog: Catalog, sources: set[str]) -> Overview | None:
     """Return the figures as the catalog has them; None if it doesn't know every backup there is."""
+    # Before the log is read, and after: a run that ends in between was not interrupted.
+    alive = locks.holder(history.lock) is not None
     ids = set(history.ids())
     lines = history.news(catalog.mark("offset"), catalog.mark("n"))
     latest = {str(row[1]): str(row[0]) for row in catalog.rows(NEWEST)}
@@ -112,10 +110,11 @@ def _by_catalog(
     totals["stored_bytes"] += catalog.mark("inherited") if replay.inherited is None else replay.inherited
     findings = catalog.mark("findings") if replay.findings is None else replay.findings
     history.damaged.clear()  # every backup is known
+    alive = alive or locks.holder(history.lock) is not None
     return _overview(history, len(ids), totals, backups, left, runs | replay.runs, findings, alive)
 
 
-def _by_files(history: History, sources: set[str], alive: bool = False) -> Overview:
+def _by_files(history: History, sources: set[str]) -> Overview:
     view = View(history)
     backups = [structs.replace(backup, previous=None) for backup in view.backups(view.entries)]
     totals = {name: sum(getattr(backup, name) for backup in backups) for name in SUMMED}
@@ -125,7 +124,7 @@ def _by_files(history: History, sources: set[str], alive: bool = False) -> Overv
         for place, run in enumerate(view.runs(), start=1)
     }
     left = standing.left(history, {backup.source: backup.id for backup in backups})
-    return _overview(history, len(view.entries), totals, backups, left, runs, view.findings, alive)
+    return _overview(history, len(view.entries), totals, backups, left, runs, view.findings)
 
 
 def _overview(
@@ -136,7 +135,7 @@ def _overview(
     left: dict[str, str],
     runs: Runs,
     findings: int,
-    alive: bool,
+    alive: bool = False,
 ) -> Overview:
     backups = sorted(backups, key=lambda backup: backup.sequence)
     by_id = {backup.id: backup for backup in backups}
@@ -148,7 +147,6 @@ def _overview(
             history.manifest(backup.id)
         except DamageError as error:
             unreadable.append(error.message)
-    alive = alive or locks.holder(history.lock) is not None
     last_run, last_success = _newest_runs(runs, alive)
     return Overview(
         backups=count,

@@ -11,10 +11,9 @@ from anki_backup import collection, content, library, medialist
 from anki_backup.errors import BusyError, DamageError, SourceError, StorageError
 from anki_backup.model import Backup
 from anki_backup.repository import Repository
+from anki_backup.safety import WAIT_S
 from anki_backup.steady import layout, steadily
 from anki_backup.verify import Finding
-
-WAIT_S = 60.0
 
 
 def order(backups: Iterable[Backup]) -> list[str]:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from anki_backup.timeline import Look
 
 T = TypeVar("T")
+# The exit code of what was done, but not all of it.
+INCOMPLETE = 3
 # The words, in the order of the page of all commands, each with its line there.
 COMMANDS = {
     "init": "Set up: from nothing to the first backup",

@@ -12,7 +12,7 @@ from msgspec import to_builtins
 
 from anki_backup import figures, terminal
 from anki_backup.adopt import Adopted, Adoption
-from anki_backup.commands import Context
+from anki_backup.commands import INCOMPLETE, Context
 from anki_backup.errors import AnkibakError, ConfigError, RepositoryError, SourceError, UsageError
 from anki_backup.gather import Options
 from anki_backup.model import SOURCE_PATTERN
@@ -26,7 +26,6 @@ COLUMNS = (
     Column("Stored", right=True, above=100),
     Column("", wraps=True),
 )
-INCOMPLETE = 3
 
 
 def command(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from anki_backup import figures, prune, terminal
-from anki_backup.commands import Context
+from anki_backup.commands import INCOMPLETE, Context
 from anki_backup.errors import UsageError
 from anki_backup.model import now
 from anki_backup.retention import DEFAULT, Verdict
@@ -18,7 +18,6 @@ COLUMNS = (
     Column("Verdict"),
     Column("Why", wraps=True),
 )
-INCOMPLETE = 3
 
 
 def command(

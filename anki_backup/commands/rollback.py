@@ -10,7 +10,7 @@ import typer
 from msgspec import structs
 
 from anki_backup import figures, push, rollback, terminal
-from anki_backup.commands import Context
+from anki_backup.commands import INCOMPLETE, Context
 from anki_backup.errors import BusyError, NotFoundError, UsageError
 from anki_backup.gather import Options
 from anki_backup.losses import Change
@@ -20,7 +20,6 @@ from anki_backup.repository import Repository
 from anki_backup.rollback import Done, Prepared, Wish
 from anki_backup.sources import Source
 
-INCOMPLETE = 3
 AFTERWARDS = (
     'the next sync of Anki asks which side is to win: "Upload to AnkiWeb" keeps this state',
     'after that choose "Download from AnkiWeb" (in AnkiDroid: "AnkiWeb") on each other device:'

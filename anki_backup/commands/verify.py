@@ -7,14 +7,13 @@ from typing import Annotated
 import typer
 
 from anki_backup import figures, safety, terminal, verify
-from anki_backup.commands import Context
+from anki_backup.commands import INCOMPLETE, Context
 from anki_backup.errors import DamageError
 from anki_backup.repository import Repository
 from anki_backup.terminal import Column
 
 INDEX = "What the backups hold is whole. Make the catalog anew: ankibak catalog rebuild"
 ELSEWHERE = "Keep the folder as it is, and make a new backup elsewhere: ankibak run --repository PATH"
-INCOMPLETE = 3
 COLUMNS = (
     Column("Backup", style="cyan"),
     Column("Kind", style="red"),
