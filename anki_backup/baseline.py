@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,10 +21,9 @@ from anki_backup import chains, durable, media, pages
 from anki_backup.errors import DamageError, SourceError, StorageError
 from anki_backup.model import seal, unseal
 from anki_backup.objects import ObjectStore
-from anki_backup.payloads import BLOCK
+from anki_backup.payloads import BLOCK, Behind
 
 CHANGES_LIMIT = 2048
-AHEAD = 8
 
 
 class Mark(Struct, frozen=True, kw_only=True):
@@ -144,35 +141,36 @@ class Baseline:
         unit = pages.unit_for(size, old_size)
         found: list[pages.Change] | None = [] if size >= old_size else None
         count = 0
+        old_digest, new_digest = hashlib.sha256(), hashlib.sha256()
         try:
-            with _Digest() as old, _Digest() as new:
-                blocks = _both(source, cached, max(size, old_size), old, new)
+            with Behind(old_digest.update) as old, Behind(new_digest.update) as new:
                 # Read to the end even when there are too many changes: the hashes are wanted.
-                for change in pages.changed(blocks, unit):
+                for change in pages.changed(_both(source, cached, max(size, old_size), old, new), unit):
                     count += 1
                     if found is not None:
                         found.append(change)
                         found = found if count <= CHANGES_LIMIT else None
-                return Change(
-                    sha256=new.hexdigest(),
-                    size=size,
-                    unit=unit,
-                    old_sha256=old.hexdigest(),
-                    old_size=old_size,
-                    count=count,
-                    pages=found,
-                )
         finally:
             os.close(cached)
+        return Change(
+            sha256=new_digest.hexdigest(),
+            size=size,
+            unit=unit,
+            old_sha256=old_digest.hexdigest(),
+            old_size=old_size,
+            count=count,
+            pages=found,
+        )
 
     def _copy(self, source: int, change: Change | None) -> Change:
         """Keep the old file aside and put a whole copy in its place."""
         size = os.fstat(source).st_size
-        with _Digest() as digest, durable.part_file(self.collection) as out:
+        digest = hashlib.sha256()
+        with Behind(digest.update) as behind, durable.part_file(self.collection) as out:
             for block in _blocks(source, size):
-                digest.update(block)
+                behind.call(block)
                 durable.write_fully(out, block)
-            sha256 = digest.hexdigest()
+        sha256 = digest.hexdigest()
         if change:
             durable.publish(self.collection, self.before)
         durable.publish(self.collection.with_name("collection.anki2.part"), self.collection)
@@ -203,36 +201,13 @@ class Baseline:
                 (self.folder / name).unlink()
 
 
-class _Digest:
-    """A SHA-256 that is fed in a thread of its own, never far behind."""
-
-    def __enter__(self) -> _Digest:
-        self._pool = ThreadPoolExecutor(1)
-        self._digest = hashlib.sha256()
-        self._waiting: deque[Future[None]] = deque()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
-
-    def update(self, block: bytes) -> None:
-        self._waiting.append(self._pool.submit(self._digest.update, block))
-        if len(self._waiting) > AHEAD:
-            self._waiting.popleft().result()
-
-    def hexdigest(self) -> str:
-        for future in self._waiting:
-            future.result()
-        return self._digest.hexdigest()
-
-
-def _both(source: int, cached: int, size: int, old: _Digest, new: _Digest) -> Iterator[tuple[bytes, bytes]]:
+def _both(source: int, cached: int, size: int, old: Behind, new: Behind) -> Iterator[tuple[bytes, bytes]]:
     for at in range(0, size, BLOCK):
         before, after = os.pread(cached, BLOCK, at), _pread(source, BLOCK, at)
         if before:
-            old.update(before)
+            old.call(before)
         if after:
-            new.update(after)
+            new.call(after)
             yield before, after
 
 

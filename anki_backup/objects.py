@@ -160,19 +160,18 @@ class ObjectStore:
         """Keep a large content block by block, compressed; read back and hashed before it counts."""
         if self.has_sound(name):
             return
-        incoming = self.incoming()
+        incoming, digest = self.incoming(), hashlib.sha256()
         with durable.part_file(incoming) as fd:
             durable.write_fully(fd, bytes(HEADER_BYTES))
             crc = payload = 0
-            for packed in payloads.packed(blocks, size, threads):
-                durable.write_fully(fd, packed)
-                crc, payload = zlib.crc32(packed, crc), payload + len(packed)
+            with payloads.Behind(payloads.reader_of_new(fd, name, digest.update)) as reader:
+                for packed in payloads.packed(blocks, size, threads):
+                    durable.write_fully(fd, packed)
+                    reader.call(HEADER_BYTES + payload, len(packed))
+                    crc, payload = zlib.crc32(packed, crc), payload + len(packed)
             info = Info(name, ZSTD, size, HEADER_BYTES, payload, crc, 0, None)
             os.pwrite(fd, info.header(), 0)
-            digest = hashlib.sha256()
-            for block in payloads.unpacked(fd, info):
-                digest.update(block)
-            if digest.hexdigest() != name:
+            if digest.hexdigest() != name or payloads.pread(fd, HEADER_BYTES, 0, name) != info.header():
                 raise DamageError(f"the disk gave back other bytes than were written to {self.path(name)}")
         self.publish(name, incoming, info.stored_bytes)
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import zstandard
 
 from anki_backup.errors import DamageError
 from anki_backup.header import RAW, ZSTD, Info
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 BLOCK = 1 << 20
 LEVEL = 3
@@ -20,6 +25,9 @@ WINDOW_LOG = 20
 SAMPLE = 1 << 12
 PAYS = 0.95
 WINDOW_LIMIT = 1 << 27
+BEHIND = 8
+# What is unpacked at once of a frame that was just written.
+PIECE = 1 << 17
 
 
 class _Local(threading.local):
@@ -88,6 +96,24 @@ def unpacked(fd: int, info: Info) -> Iterator[bytes]:
         raise DamageError(f"object {info.name} is damaged: {error}") from error
 
 
+def reader_of_new(fd: int, name: str, use: Callable[[bytes], object]) -> Callable[[int, int], None]:
+    """Return what unpacks a frame while it is being written: call it with each stretch, offset and length.
+
+    It reads what the file gives back; DamageError when that is no frame.
+    """
+    unpacker = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT).decompressobj()
+
+    def read(start: int, count: int) -> None:
+        for at in range(start, start + count, PIECE):
+            piece = pread(fd, min(PIECE, start + count - at), at, name)
+            try:
+                use(unpacker.decompress(piece))
+            except zstandard.ZstdError as error:
+                raise DamageError(f"object {name} did not unpack to what was packed: {error}") from error
+
+    return read
+
+
 def ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
     """Yield the same blocks, of which the next is made by a thread while one is used."""
     from concurrent.futures import ThreadPoolExecutor  # 4 ms, for who unpacks megabytes
@@ -97,3 +123,32 @@ def ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
         while (block := following.result()) is not None:
             following = pool.submit(next, blocks, None)
             yield block
+
+
+class Behind:
+    """Calls a function with one thing after another in a thread of its own, never far behind.
+
+    At the end of a `with` block all calls are made. What one of them raises, a
+    later call or that end raises.
+    """
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self._function = function
+        self._waiting: deque[Future[object]] = deque()
+
+    def __enter__(self) -> Behind:
+        from concurrent.futures import ThreadPoolExecutor  # 4 ms, for who packs megabytes
+
+        self._pool = ThreadPoolExecutor(1)
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=kind is not None)
+        while self._waiting and kind is None:
+            self._waiting.popleft().result()
+
+    def call(self, *things: object) -> None:
+        """Have the function called with these, soon."""
+        self._waiting.append(self._pool.submit(self._function, *things))
+        if len(self._waiting) > BEHIND:
+            self._waiting.popleft().result()

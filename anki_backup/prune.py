@@ -154,9 +154,12 @@ def _judged(repository: Repository, rules: Rules) -> list[Verdict]:
         if rules.sources is not None and source not in rules.sources:
             continue
         backups = [backup for backup in everything if backup.source == source]
-        damaged = _damaged(repository, backups)
-        policy = rules.policy(source)
-        verdicts += judge(backups, policy, now, rules.zone, active=active, damaged=damaged)
+        judged = partial(judge, backups, rules.policy(source), now, rules.zone, active=active)
+        found = judged()
+        if not all(verdict.keep for verdict in found):
+            # Damage can only make more stay, so who lets nothing go need not read what they have.
+            found = judged(damaged=_damaged(repository, backups))
+        verdicts += found
     if unread := set(repository.history.ids()) - {backup.id for backup in everything}:
         raise DamageError(f"backup {min(unread)} can't be read", hint=ODD)
     return verdicts

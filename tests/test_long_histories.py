@@ -28,6 +28,19 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
+def test_who_lets_nothing_go_does_not_read_what_they_have(folder, monkeypatch):
+    histories, read = Histories(folder / "repository"), []
+    histories.back_up()
+    histories.now += HOUR
+    histories.back_up()
+    sound = chains.is_sound
+    monkeypatch.setattr(chains, "is_sound", lambda store, name: read.append(name) or sound(store, name))
+    assert prune.plan(histories.repository, histories.rules(Retention(last="all"))).goes == []
+    assert read == []
+    assert len(prune.plan(histories.repository, histories.rules(Retention(last=1))).goes) == 1
+    assert len(read) == 1
+
+
 def remove(histories: Histories, backup_id: str) -> None:
     """Prune one backup alone: the policy lets nearly all go, but only that one was agreed on."""
     agreed = prune.Plan(

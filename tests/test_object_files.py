@@ -65,21 +65,23 @@ def test_what_the_disk_will_not_read_is_damage_to_the_object_of_that_name(store,
     refused(lambda: store.payload_is_sound(name))
 
 
-def test_no_two_writers_are_given_one_place(store):
-    assert len({store.incoming() for _ in range(9)}) == 9
+@pytest.mark.parametrize("spoilt", ["payload", "frame", "header"])
+def test_a_stream_that_the_disk_spoils_gets_no_name(store, monkeypatch, spoilt):
+    write, pwrite = os.write, os.pwrite
+    other = {"payload": bytes(99), "frame": zstandard.ZstdCompressor().compress(TEXT.swapcase())}
 
+    def spoiling(fd: int, data: bytes) -> int:
+        return write(fd, other[spoilt] if any(data) else data)  # not the place of the header
 
-def test_a_stream_that_the_disk_spoils_gets_no_name(store, monkeypatch):
-    pwrite = os.pwrite
-
-    def spoiling(fd: int, data: bytes, at: int) -> int:
-        pwrite(fd, bytes(9), HEADER_BYTES)
-        return pwrite(fd, data, at)
-
-    monkeypatch.setattr(os, "pwrite", spoiling)
-    with pytest.raises(DamageError, match=f"^object {sha(TEXT)} is damaged: "):
+    if spoilt == "header":
+        monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:-1] + b"?", at))
+    else:
+        monkeypatch.setattr(os, "write", spoiling)
+    told = "did not unpack to what was packed" if spoilt == "payload" else "other bytes than were written"
+    with pytest.raises(DamageError, match=told):
         store.put_blocks(sha(TEXT), len(TEXT), [TEXT])
     assert not store.has(sha(TEXT))
+    assert not list(store.folder.glob("new-*"))
 
 
 def test_a_damaged_frame_is_damage_to_the_object_of_that_name(store):

@@ -280,3 +280,7 @@ def test_a_delta_that_lost_its_base_is_replaced_by_a_whole_object(store, by_bloc
     else:
         store.put(TEXT + b"new")
     assert chains.read(store, name) == TEXT + b"new"
+
+
+def test_no_two_writers_are_given_one_place(store):
+    assert len({store.incoming() for _ in range(9)}) == 9
