@@ -106,19 +106,19 @@ def alternate(
     figures: dict[str, list[dict[str, float]]] = {name: [] for name in actions}
     for number in range(rounds):
         for name in rotated(list(actions), number):
-            touch_memory()
             figures[name].append(actions[name]().figures())
     return figures
 
 
 def touch_memory() -> None:
-    """Use as much memory as a command may take, and free it.
+    """Use as much memory as a command may take, and free it, so that the next one finds it warm.
 
-    A virtual machine has a page of its host when it first touches it, and may give it back
-    when it is free for a while; that takes many times as long as to copy a page. Whoever
-    comes next would pay for it by chance.
+    A virtual machine is given each page by its host when it first touches it, and gives it
+    back when it was free for a second or two: that takes many times as long as what is done
+    with the page, and whoever comes next would pay for it by chance.
     """
-    # Not here: a child is told to have had the memory of its parent.
+    os.sync()  # here, so that nothing is left to wait for between this and the command
+    # In a child, for a command is told to have taken what its parent has.
     subprocess.run([sys.executable, "-c", f"b'x' * {TOUCHED_BYTES}"], check=True)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from tests.benchmarks.inputs import Site
-from tests.benchmarks.measure import Measurement, alternate
+from tests.benchmarks.measure import Measurement, alternate, touch_memory
 from tests.benchmarks.peers import Program, programs
 
 
@@ -26,4 +26,5 @@ def measure(site: Site) -> dict[str, Any]:
 def from_nothing(program: Program) -> Measurement:
     """Capture into an empty repository; making it empty is not measured."""
     program.reset()
+    touch_memory()
     return program.capture()
