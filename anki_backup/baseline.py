@@ -166,7 +166,7 @@ class Baseline:
         """Keep the old file aside and put a whole copy in its place."""
         size = os.fstat(source).st_size
         digest = hashlib.sha256()
-        with Behind(digest.update) as behind, durable.part_file(self.collection) as out:
+        with durable.part_file(self.collection) as out, Behind(digest.update) as behind:
             for block in _blocks(source, size):
                 behind.call(block)
                 durable.write_fully(out, block)

@@ -250,6 +250,8 @@ def _in_our_words(error: BaseException, typed: Sequence[str]) -> AnkibakError:
         return AnkibakError(
             "there is not enough memory", hint="Close other programs, or raise the limit that it runs under."
         )
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return AnkibakError("no thread can be started", hint="Raise the limit of tasks that it runs under.")
     place = traceback.extract_tb(error.__traceback__)[-1:]
     where = f" in {Path(place[0].filename).name}, line {place[0].lineno}" if place else ""
     bug = AnkibakError(

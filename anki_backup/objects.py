@@ -23,6 +23,8 @@ from anki_backup.errors import DamageError
 from anki_backup.header import CLONE_OFFSET, DELTA, HEADER_BYTES, RAW, ZSTD, Info, parse
 from anki_backup.model import HASH_PATTERN
 
+PAGE = 1 << 12
+
 
 class Share(NamedTuple):
     """What a store has made, with the bytes of each file, and what has to be synced for it."""
@@ -160,18 +162,21 @@ class ObjectStore:
         """Keep a large content block by block, compressed; read back and hashed before it counts."""
         if self.has_sound(name):
             return
-        incoming, digest = self.incoming(), hashlib.sha256()
+        incoming = self.incoming()
         with durable.part_file(incoming) as fd:
             durable.write_fully(fd, bytes(HEADER_BYTES))
-            crc = payload = 0
-            with payloads.Behind(payloads.reader_of_new(fd, name, digest.update)) as reader:
+            back, begin, crc, payload = payloads.ReadBack(fd, name), b"", 0, 0
+            with payloads.Behind(back.stretch) as reader:
                 for packed in payloads.packed(blocks, size, threads):
                     durable.write_fully(fd, packed)
                     reader.call(HEADER_BYTES + payload, len(packed))
+                    begin = begin or packed[:PAGE]
                     crc, payload = zlib.crc32(packed, crc), payload + len(packed)
             info = Info(name, ZSTD, size, HEADER_BYTES, payload, crc, 0, None)
             os.pwrite(fd, info.header(), 0)
-            if digest.hexdigest() != name or payloads.pread(fd, HEADER_BYTES, 0, name) != info.header():
+            begin = info.header() + begin  # the header was written into the page of what was read back
+            given = payloads.pread(fd, len(begin), 0, name)
+            if (back.digest.hexdigest(), back.crc, given) != (name, crc, begin):
                 raise DamageError(f"the disk gave back other bytes than were written to {self.path(name)}")
         self.publish(name, incoming, info.stored_bytes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import zlib
@@ -96,22 +97,28 @@ def unpacked(fd: int, info: Info) -> Iterator[bytes]:
         raise DamageError(f"object {info.name} is damaged: {error}") from error
 
 
-def reader_of_new(fd: int, name: str, use: Callable[[bytes], object]) -> Callable[[int, int], None]:
-    """Return what unpacks a frame while it is being written: call it with each stretch, offset and length.
+class ReadBack:
+    """Reads a frame while it is being written: unpacks what the file gives back, and sums up both.
 
-    It reads what the file gives back; DamageError when that is no frame.
+    `digest` is the SHA-256 of the content so far, `crc` the CRC-32 of the stretches.
     """
-    unpacker = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT).decompressobj()
 
-    def read(start: int, count: int) -> None:
+    def __init__(self, fd: int, name: str) -> None:
+        self._fd, self._name = fd, name
+        self._unpacker = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT).decompressobj()
+        self.digest = hashlib.sha256()
+        self.crc = 0
+
+    def stretch(self, start: int, count: int) -> None:
+        """Take in the next stretch; DamageError where it goes on with no frame."""
         for at in range(start, start + count, PIECE):
-            piece = pread(fd, min(PIECE, start + count - at), at, name)
+            piece = pread(self._fd, min(PIECE, start + count - at), at, self._name)
+            self.crc = zlib.crc32(piece, self.crc)
             try:
-                use(unpacker.decompress(piece))
+                self.digest.update(self._unpacker.decompress(piece))
             except zstandard.ZstdError as error:
-                raise DamageError(f"object {name} did not unpack to what was packed: {error}") from error
-
-    return read
+                message = f"object {self._name} did not unpack to what was packed: {error}"
+                raise DamageError(message) from error
 
 
 def ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -128,8 +135,8 @@ def ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
 class Behind:
     """Calls a function with one thing after another in a thread of its own, never far behind.
 
-    At the end of a `with` block all calls are made. What one of them raises, a
-    later call or that end raises.
+    At the end of a `with` block all calls are made, and what one of them raised is
+    raised, as by a later call. Where an error leaves the block, calls not begun are dropped.
     """
 
     def __init__(self, function: Callable[..., object]) -> None:
@@ -143,9 +150,11 @@ class Behind:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=kind is not None)
-        while self._waiting and kind is None:
-            self._waiting.popleft().result()
+        try:
+            while self._waiting and kind is None:
+                self._waiting.popleft().result()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
 
     def call(self, *things: object) -> None:
         """Have the function called with these, soon."""

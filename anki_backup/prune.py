@@ -59,7 +59,8 @@ class Plan(Struct, frozen=True, kw_only=True):
 class Rules(NamedTuple):
     """By what to judge: the policy of each source, what tells the time, and the zone of people's days.
 
-    `unused` is the part of the repository that may be kept only to stand on.
+    `unused` is the part of the repository that may be kept only to stand on. Without
+    `reasons` nobody reads why all stay, where all do.
     """
 
     policy: Callable[[str], Retention]
@@ -67,6 +68,7 @@ class Rules(NamedTuple):
     zone: tzinfo | None = None
     sources: Collection[str] | None = None
     unused: float = MAX_UNUSED
+    reasons: bool = True
 
 
 class Needs(NamedTuple):
@@ -156,9 +158,8 @@ def _judged(repository: Repository, rules: Rules) -> list[Verdict]:
         backups = [backup for backup in everything if backup.source == source]
         judged = partial(judge, backups, rules.policy(source), now, rules.zone, active=active)
         found = judged()
-        if not all(verdict.keep for verdict in found):
-            # Damage can only make more stay, so who lets nothing go need not read what they have.
-            found = judged(damaged=_damaged(repository, backups))
+        if rules.reasons or not all(verdict.keep for verdict in found):
+            found = judged(damaged=_damaged(repository, backups))  # it can only make more stay
         verdicts += found
     if unread := set(repository.history.ids()) - {backup.id for backup in everything}:
         raise DamageError(f"backup {min(unread)} can't be read", hint=ODD)

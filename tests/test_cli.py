@@ -234,6 +234,12 @@ def test_no_memory_is_told_as_such(failing):
     )
 
 
+def test_no_thread_is_told_as_such(failing):
+    assert failing(RuntimeError("can't start new thread"))[2].startswith(
+        "ankibak: no thread can be started\n"
+    )
+
+
 def test_an_error_of_the_system_names_its_file_and_a_disk_that_refuses_its_code(failing):
     assert failing(PermissionError(13, "Permission denied", "/x"))[2].startswith(
         "ankibak: permission denied: /x\n"

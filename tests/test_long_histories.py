@@ -28,17 +28,34 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def test_who_lets_nothing_go_does_not_read_what_they_have(folder, monkeypatch):
+def test_a_run_that_lets_nothing_go_does_not_read_what_there_is(folder, monkeypatch):
     histories, read = Histories(folder / "repository"), []
     histories.back_up()
     histories.now += HOUR
     histories.back_up()
     sound = chains.is_sound
     monkeypatch.setattr(chains, "is_sound", lambda store, name: read.append(name) or sound(store, name))
-    assert prune.plan(histories.repository, histories.rules(Retention(last="all"))).goes == []
-    assert read == []
-    assert len(prune.plan(histories.repository, histories.rules(Retention(last=1))).goes) == 1
-    assert len(read) == 1
+
+    def plan(last: int | str) -> prune.Plan:
+        return prune.plan(histories.repository, histories.rules(Retention(last=last))._replace(reasons=False))
+
+    assert (plan("all").goes, read) == ([], [])
+    assert (len(plan(1).goes), len(read)) == (1, 1)
+
+
+def test_why_all_stay_is_told_of_backups_that_can_be_got_back(folder):
+    histories = Histories(folder / "repository")
+    for _ in range(3):
+        histories.back_up()
+        histories.now += HOUR
+    repository = histories.repository
+    repository.store.path(repository.newest_of("home").collection_sha256).write_bytes(b"rotten")
+    verdicts = prune.plan(repository, histories.rules(Retention(last="all"))).verdicts
+    assert ["newest good one of its source" in verdict.reasons for verdict in verdicts] == [
+        False,
+        True,
+        False,
+    ]
 
 
 def remove(histories: Histories, backup_id: str) -> None:

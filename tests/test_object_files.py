@@ -65,20 +65,21 @@ def test_what_the_disk_will_not_read_is_damage_to_the_object_of_that_name(store,
     refused(lambda: store.payload_is_sound(name))
 
 
-@pytest.mark.parametrize("spoilt", ["payload", "frame", "header"])
+@pytest.mark.parametrize("spoilt", ["payload", "frame", "header", "page"])
 def test_a_stream_that_the_disk_spoils_gets_no_name(store, monkeypatch, spoilt):
+    def writing(fd: int, data: bytes) -> int:
+        return write(fd, others.get(spoilt, data) if any(data) else data)  # not the place of the header
+
+    def placing(fd: int, data: bytes, at: int) -> int:
+        if spoilt == "page":
+            pwrite(fd, b"?", HEADER_BYTES + 1)
+        return pwrite(fd, data[:-1] + b"?" if spoilt == "header" else data, at)
+
     write, pwrite = os.write, os.pwrite
-    other = {"payload": bytes(99), "frame": zstandard.ZstdCompressor().compress(TEXT.swapcase())}
-
-    def spoiling(fd: int, data: bytes) -> int:
-        return write(fd, other[spoilt] if any(data) else data)  # not the place of the header
-
-    if spoilt == "header":
-        monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:-1] + b"?", at))
-    else:
-        monkeypatch.setattr(os, "write", spoiling)
-    told = "did not unpack to what was packed" if spoilt == "payload" else "other bytes than were written"
-    with pytest.raises(DamageError, match=told):
+    others = {"payload": bytes(99), "frame": zstandard.ZstdCompressor().compress(TEXT.swapcase())}
+    monkeypatch.setattr(os, "write", writing)
+    monkeypatch.setattr(os, "pwrite", placing)
+    with pytest.raises(DamageError, match=r"did not unpack|other bytes than were written"):
         store.put_blocks(sha(TEXT), len(TEXT), [TEXT])
     assert not store.has(sha(TEXT))
     assert not list(store.folder.glob("new-*"))

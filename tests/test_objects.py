@@ -284,3 +284,17 @@ def test_a_delta_that_lost_its_base_is_replaced_by_a_whole_object(store, by_bloc
 
 def test_no_two_writers_are_given_one_place(store):
     assert len({store.incoming() for _ in range(9)}) == 9
+
+
+def test_an_end_that_says_nothing_of_the_content_is_read_back_too(store, monkeypatch):
+    data, write = (
+        sha(b"").encode() * (1 << 14),
+        os.write,
+    )  # whole blocks, so that the frame ends with an empty one
+
+    def spoiling(fd: int, packed: bytes) -> int:
+        return write(fd, bytes(packed[:-3]) + bytes(3) if bytes(packed[-3:]) == b"\1\0\0" else packed)
+
+    monkeypatch.setattr(os, "write", spoiling)
+    with pytest.raises(DamageError, match="other bytes than were written"):
+        store.put_blocks(sha(data), len(data), [data])

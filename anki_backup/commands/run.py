@@ -82,7 +82,7 @@ def _pruned(context: Context, repository: Repository, results: list[Result], due
     if not good:
         return results
     policy = context.config.retention_of
-    rules = prune.Rules(lambda source: policy(source) or DEFAULT, now, context.zone, good)
+    rules = prune.Rules(lambda source: policy(source) or DEFAULT, now, context.zone, good, reasons=False)
     try:
         plan = prune.plan(repository, rules)
         done, warnings = prune.perform(repository, plan, rules)
