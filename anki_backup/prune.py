@@ -147,7 +147,7 @@ def due(repository: Repository, source: str, now: datetime, zone: tzinfo | None)
 
 def _judged(repository: Repository, rules: Rules) -> list[Verdict]:
     """Return the verdicts on all backups of the sources, newest first in each."""
-    active = set(_steady(repository).values())
+    active = set(protectors(repository).values())
     verdicts: list[Verdict] = []
     everything = repository.backups()
     now = rules.clock()  # after the newest of them, also where a run came between plan and deed
@@ -166,8 +166,8 @@ def _judged(repository: Repository, rules: Rules) -> list[Verdict]:
     return verdicts
 
 
-def _steady(repository: Repository) -> dict[str, str]:
-    """Return the active backups if all that protects a backup can be read."""
+def protectors(repository: Repository) -> dict[str, str]:
+    """Return the active backups if all that protects a backup can be read; else DamageError or BusyError."""
     log = repository.history.log
     if intent.document(repository.root).exists():
         raise BusyError("a rollback is under way", hint="Let it finish first: ankibak rollback")

@@ -1,4 +1,4 @@
-"""The newest backup of a source is gone, or can't be read: that is told, and the next run goes on."""
+"""The newest backup of a source, or the log, is lost or can't be read: that is told, and all goes on."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from anki_backup.verify import verify
 from tests.homes import Home
 from tests.made_collections import make_varied
 from tests.test_runs import EDIT
+from tests.typed_home import Home as TypedHome
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +63,16 @@ def test_a_newest_backup_that_cant_be_read_keeps_nobody_from_making_another(home
     assert made.id not in {newest.id, *(backup.id for backup in before)}
     assert kinds(home) == [("manifest", newest.id)]
     assert json.loads((folder(home, made) / "metadata.json").read_text())["sequence"] > newest.sequence
+
+
+def test_a_run_that_finds_the_log_cut_off_prunes_nothing(tmp_path, made, run_ankibak):
+    home = TypedHome(tmp_path, run_ankibak)
+    home.profile.mkdir()
+    shutil.copy(made, home.collection)
+    home.config.write_text(home.config.read_text() + "[retention]\nlast = 1\n")
+    for _ in range(2):
+        home.type("run", "--force")
+    (home.root / "state" / "events.jsonl").unlink()
+    told = home.type("run", "--force", code=3)
+    assert "nothing was pruned: the event log is shorter than it was" in told
+    assert len(json.loads(home.type("list", "--json"))["backups"]) == 3
