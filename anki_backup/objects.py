@@ -23,6 +23,7 @@ from anki_backup.errors import DamageError
 from anki_backup.header import CLONE_OFFSET, DELTA, HEADER_BYTES, RAW, ZSTD, Info, parse
 from anki_backup.model import HASH_PATTERN
 
+# What a disk writes at once: the header, written last, may harm what lies beside it.
 PAGE = 1 << 12
 
 
@@ -174,7 +175,7 @@ class ObjectStore:
                     crc, payload = zlib.crc32(packed, crc), payload + len(packed)
             info = Info(name, ZSTD, size, HEADER_BYTES, payload, crc, 0, None)
             os.pwrite(fd, info.header(), 0)
-            begin = info.header() + begin  # the header was written into the page of what was read back
+            begin = info.header() + begin
             given = payloads.pread(fd, len(begin), 0, name)
             if (back.digest.hexdigest(), back.crc, given) != (name, crc, begin):
                 raise DamageError(f"the disk gave back other bytes than were written to {self.path(name)}")

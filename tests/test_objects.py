@@ -287,10 +287,8 @@ def test_no_two_writers_are_given_one_place(store):
 
 
 def test_an_end_that_says_nothing_of_the_content_is_read_back_too(store, monkeypatch):
-    data, write = (
-        sha(b"").encode() * (1 << 14),
-        os.write,
-    )  # whole blocks, so that the frame ends with an empty one
+    write = os.write
+    data = sha(b"").encode() * (1 << 14)  # whole blocks, so that the frame ends with an empty one
 
     def spoiling(fd: int, packed: bytes) -> int:
         return write(fd, bytes(packed[:-3]) + bytes(3) if bytes(packed[-3:]) == b"\1\0\0" else packed)
