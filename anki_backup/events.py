@@ -9,6 +9,8 @@ counts up by one. Known events:
     alarm        backup, alarm                acknowledge  backup
     proof        backup                       rollback source, from, to, safety, pushed, outcome
     pruned       backups: what retention let go, freed_bytes, inherited_bytes
+    lost         remembered: the log had lost its end; did the catalog remember what that told?
+    accepted     backups: what was lost, which a person took note of
     verified     findings: how much damage `verify` found
     folded       source, day, count: unchanged runs of that day without a warning, kept as one line
 
@@ -35,6 +37,7 @@ from anki_backup.model import dump, load
 SEAL = re.compile(rb'(.*),"crc32":"([0-9a-f]{8})"\}\n')
 # How `encode` begins every line: enough to tell its number and its time without reading the rest.
 HEAD = re.compile(rb'\{"n":([1-9]\d{0,17}),"at":"([^"\\]*)","event":"\w+"[,}]')
+ACCEPTED = b'"event":"accepted"'
 UNCHANGED = b'"reason":"unchanged"'
 TAIL = 1 << 16
 BLOCK = 1 << 20
@@ -190,22 +193,24 @@ def _line_start(path: Path, offset: int) -> int:
         return file.tell()
 
 
-def damaged(path: Path) -> Iterator[Line]:
-    """Yield the lines that are not as they were written.
+def damaged(path: Path) -> list[Line]:
+    """Return the lines that are not as they were written, and that nobody has accepted since.
 
     A line that a crash tore is none of them: nothing was promised for it. The event
     after it bears the number that it would have had.
     """
-    before, doubtful = 0, []
+    before, doubtful, found = 0, [], []
     for line in read(path):
         number = line.number
         if number is None:
             doubtful.append(line)
             continue
         if number != before + 1:
-            yield from doubtful
+            found += doubtful
+        if ACCEPTED in line.raw:
+            found = []
         before, doubtful = number, []
-    yield from doubtful
+    return found + doubtful
 
 
 def fold(path: Path, now: datetime) -> bool:

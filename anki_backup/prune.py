@@ -1,10 +1,10 @@
 """Prune: remove what retention lets go, then sweep what nothing refers to.
 
 One order, so that it can die anywhere and works on a full disk: the manifests of
-what goes get a name that makes them no backups, durably, and are deleted; then the
-objects that nothing needs, which takes no space; then what stays is expressed
-anew where it stood on what is gone (`repack`); last the event and the catalog. The
-next prune finishes what one that died left.
+what goes get a name that makes them no backups, durably; the objects that nothing
+needs are deleted, which takes no space; then what stays is expressed anew where it
+stood on what is gone (`repack`); last come the event, the end of the manifests, and
+the catalog. The next prune finishes what one that died left.
 
 Whatever looks odd stops it before anything is removed: a manifest, a list of media
 or an event that can't be read, a rollback under way, a clock that is behind.
@@ -25,8 +25,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from anki_backup import chains, durable, events, intent
-from anki_backup.entries import CatalogError
+from anki_backup import chains, durable, events, gaps, intent
 from anki_backup.errors import BusyError, DamageError, StorageError
 from anki_backup.forest import Forest
 from anki_backup.model import Backup
@@ -111,7 +110,7 @@ def perform(
         goes = {verdict.backup for verdict in verdicts if not verdict.keep} & set(agreed.goes)
         needs = _needs(repository, goes)
         media = _media(repository, needs.lists)
-        freed = _remove_backups(repository, goes)
+        freed = _set_aside(repository, goes)
         warnings = []
         try:
             freed += _sweep(repository, needs, media, advance)
@@ -125,6 +124,8 @@ def perform(
                     "pruned", backups=sorted(goes), freed_bytes=freed, inherited_bytes=inherited
                 )
             if goes:
+                # Only now, so that the log always tells of what is not there.
+                durable.sweep(repository.root / "backups")
                 repository.index()
         except StorageError as error:
             warnings.append(error.message)
@@ -168,18 +169,10 @@ def _judged(repository: Repository, rules: Rules) -> list[Verdict]:
 
 def protectors(repository: Repository) -> dict[str, str]:
     """Return the active backups if all that protects a backup can be read; else DamageError or BusyError."""
-    log = repository.history.log
     if intent.document(repository.root).exists():
         raise BusyError("a rollback is under way", hint="Let it finish first: ankibak rollback")
-    if any(events.damaged(log)):
-        raise DamageError("the event log is damaged: it may have held a pin", hint=ODD)
-    try:
-        with repository.history.catalog() as catalog:
-            known = catalog.mark("n")
-    except CatalogError:
-        known = 0
-    if known > (events.last(log) or {"n": 0})["n"]:
-        raise DamageError("the event log is shorter than it was: it may have held a pin", hint=ODD)
+    if trouble := gaps.trouble(repository.history):
+        raise trouble
     return repository.pointers()
 
 
@@ -221,8 +214,8 @@ def _media(repository: Repository, lists: set[str]) -> set[str]:
     return found
 
 
-def _remove_backups(repository: Repository, goes: Collection[str]) -> int:
-    """Make these no backups any more, durably, then delete what described them."""
+def _set_aside(repository: Repository, goes: Collection[str]) -> int:
+    """Make these no backups any more, durably; return the bytes of what describes them."""
     if not goes:
         return 0
     folder = repository.root / "backups"
@@ -233,7 +226,6 @@ def _remove_backups(repository: Repository, goes: Collection[str]) -> int:
     # Before an object goes: a backup that comes back after a power cut must be whole.
     with durable.storing(folder):
         durable.sync_directory(folder)
-    durable.sweep(folder)
     return freed
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from anki_backup import chains, durable, events, locks, lookup, medialist, pointer, standing, swap
+from anki_backup import chains, durable, events, gaps, locks, lookup, medialist, pointer, standing, swap
 from anki_backup.entries import sequence_at
 from anki_backup.errors import DamageError, NotFoundError, RepositoryError
 from anki_backup.history import History, backup_of
@@ -67,6 +67,7 @@ class Repository:
         self.batch = durable.Batch(root)
         self.store = ObjectStore(root / "objects", self.batch)
         self.settled: swap.Settled | None = None
+        self.lost: str | None = None
 
     @classmethod
     def open(cls, root: Path) -> Repository:
@@ -167,15 +168,14 @@ class Repository:
     def writing(self, command: str, wait_s: float = 0) -> Iterator[None]:
         """Hold the lock; what a dead writer left is swept away and its run marked interrupted.
 
-        A rollback that was interrupted is finished or reversed; `settled` tells of it.
+        A rollback that was interrupted is finished or reversed: `settled` tells; `lost`, what the log lost.
         """
         with locks.lock(self.root / "state" / "lock", command, wait_s):
             for part in PARTS:
                 durable.make_directory(self.root / part)
-            durable.sweep(self.root / "backups")
-            durable.sweep(self.root / "objects")
-            durable.sweep(self.root / "state")
-            durable.sweep(self.root / "cache")
+            self.lost = gaps.notice(self.history, now())
+            for part in PARTS if gaps.tell_pruned(self.history, now()) else PARTS[1:]:
+                durable.sweep(self.root / part)
             newest = events.last(self.history.log)
             if newest and newest["event"] == "run_started":
                 self._interrupt(newest)

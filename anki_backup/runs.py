@@ -58,7 +58,9 @@ def back_up_held(repository: Repository, source: Source, options: Options) -> Re
         options.before()
         attempt = Attempt(repository, source, options)
         backup = attempt.go()
-        result = Result(run, backup, tuple(attempt.warnings), attempt.incomplete, alarmed=late)
+        lost = [repository.lost] if repository.lost else []
+        warnings, incomplete = (*lost, *attempt.warnings), attempt.incomplete or bool(lost)
+        result = Result(run, backup, warnings, incomplete, alarmed=late)
     except (Terminated, KeyboardInterrupt):
         _record(repository, number, Result(_ended(run, clock, outcome="interrupted", reason=None)))
         raise

@@ -39,19 +39,3 @@ def left(history: History, newest: Mapping[str, str]) -> dict[str, str]:
             is_since = event.get("newest") == newest[source] and history.has(to)
             found[source] = to if is_since else newest[source]
     return found
-
-
-def vanished(history: History) -> Iterator[tuple[str, str]]:
-    """Yield each source whose newest run's backup is not there: no prune takes that, so it was lost."""
-    made = {
-        line.event["source"]: line.event["backup"]
-        for line in events.mentioning(history.log, b'"outcome":"created"')
-        if line.event and line.event["event"] == "run" and line.event.get("backup")
-    }
-    there = set(history.ids())
-    for source, backup in made.items():
-        if backup in there:
-            continue
-        told = [line.event for line in events.mentioning(history.log, backup.encode()) if line.event]
-        if not any(event["event"] == "pruned" for event in told):
-            yield source, backup

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from anki_backup import chains, collection, events, medialist, pictures, standing
+from anki_backup import chains, collection, events, gaps, medialist, pictures
 from anki_backup.entries import CatalogError, state_of, with_state
 from anki_backup.errors import DamageError, SourceError
 from anki_backup.forks import spread
@@ -32,7 +32,7 @@ from anki_backup.steady import TRIES, layout
 from anki_backup.walk import Version, Walk, compare, write_out
 
 SAMPLE, SAMPLES_LIMIT = 16, 64
-MEND = "mend it: ankibak catalog rebuild"
+MEND, ACCEPT = "mend it: ankibak catalog rebuild", "accept it: ankibak catalog rebuild"
 AT_ONCE = 16
 
 
@@ -94,17 +94,17 @@ class _Check:
 
     def state(self) -> None:
         """Look at what belongs to no single backup."""
-        for line in events.damaged(self.repository.history.log):
-            self.find("events", f"the event log is damaged at byte {line.start}")
+        history = self.repository.history
+        for line in events.damaged(history.log):
+            self.find("events", f"the event log is damaged at byte {line.start}; {ACCEPT}")
+        if not self._found and (trouble := gaps.trouble(history)):
+            self.find("events", f"{trouble.message}; {ACCEPT}")
         self._pointers()
-        for source, backup in standing.vanished(self.repository.history):
-            self.find("backup", f"the newest backup of {source}, {backup}, is gone", backup)
+        for backup, source in sorted(gaps.vanished(history).items()):
+            self.find("backup", f"backup {backup} of {source} vanished; {ACCEPT}", backup)
         try:
-            with self.repository.history.catalog() as catalog:
-                number = catalog.mark("n")
-            newest = events.last(self.repository.history.log)
-            if number > (newest["n"] if newest else 0) and not self._found:
-                self.find("events", "the event log is shorter than it was")
+            with history.catalog():
+                pass
         except CatalogError as error:
             if any(word in str(error) for word in ("malformed", "not a database")):
                 self.find("catalog", f"the catalog is damaged ({error}); {MEND}")

@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from anki_backup import figures, terminal
+from anki_backup import figures, gaps, terminal
 from anki_backup.commands import Context
+from anki_backup.errors import DamageError
+from anki_backup.model import now
 
 app = typer.Typer(help="Look after the index of backups and runs.")
 
@@ -24,15 +26,26 @@ def rebuild(
 ) -> None:
     """Make the index anew from the files of the backups and the event log.
 
-    Nothing is lost by it: the files are the truth. It exits with 75 while another run holds the lock.
+    Nothing is lost by it: the files are the truth. What they have lost it tells, and takes for
+    accepted (3). It exits with 6 where a backup can't be read, with 75 while another run holds the lock.
     """
     context: Context = ctx.obj
     repository = context.repository()
     with repository.writing("catalog rebuild"):
+        lost = gaps.accept(repository.history, now())
         backups = repository.rebuild_catalog()
+    for words in [repository.lost, *lost] if repository.lost else lost:
+        context.warn(words)
     if as_json:
         terminal.print_json({"backups": backups})
     elif terminal.is_terminal():
         terminal.write(f"the catalog was made anew: {figures.counted(backups, 'backup')}\n")
     else:
         terminal.print_rows([[backups]])
+    if unread := sorted(repository.history.damaged):
+        raise DamageError(
+            f"not in the index, for they can't be read: {', '.join(unread)}",
+            hint="See what is wrong: ankibak verify",
+        )
+    if lost or repository.lost:
+        raise typer.Exit(3)

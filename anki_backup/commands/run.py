@@ -14,7 +14,7 @@ from msgspec import to_builtins
 from anki_backup import figures, logs, prune, safety, signals, terminal, watch
 from anki_backup.commands import Context
 from anki_backup.config import check_places
-from anki_backup.errors import AnkibakError, BusyError, ConfigError, DamageError, Terminated, UsageError
+from anki_backup.errors import AnkibakError, BusyError, ConfigError, Terminated, UsageError
 from anki_backup.gather import Options, Progress
 from anki_backup.model import Run, RunError, now
 from anki_backup.repository import Repository
@@ -56,9 +56,8 @@ def command(
     else:
         repository = context.made_repository()
         due = _due(context, repository, chosen)
-        doubt = _doubt(repository) if due else None
         results = [_run(context, repository, driver, options) for driver in drivers]
-        results = _pruned(context, repository, results, due, doubt)
+        results = _pruned(context, repository, results, due)
     for result in results:
         _tell(context, result)
     _print(context, results, as_json=as_json)
@@ -73,22 +72,7 @@ def _due(context: Context, repository: Repository, chosen: list[str]) -> list[st
     return [name for name in chosen if prune.due(repository, name, now(), context.zone)]
 
 
-def _doubt(repository: Repository) -> AnkibakError | None:
-    """Return why nothing may be pruned as it is now: a run adds to the log, which then looks whole."""
-    try:
-        prune.protectors(repository)
-    except (BusyError, DamageError) as error:
-        return error
-    return None
-
-
-def _pruned(
-    context: Context,
-    repository: Repository,
-    results: list[Result],
-    due: list[str],
-    doubt: AnkibakError | None,
-) -> list[Result]:
+def _pruned(context: Context, repository: Repository, results: list[Result], due: list[str]) -> list[Result]:
     """Prune the sources whose run was good in every way; what goes wrong is told with the last of them."""
     good = {
         result.run.source
@@ -100,8 +84,6 @@ def _pruned(
     policy = context.config.retention_of
     rules = prune.Rules(lambda source: policy(source) or DEFAULT, now, context.zone, good, reasons=False)
     try:
-        if doubt:
-            raise doubt
         plan = prune.plan(repository, rules)
         done, warnings = prune.perform(repository, plan, rules)
     except BusyError:

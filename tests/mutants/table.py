@@ -100,8 +100,8 @@ MUTANTS = [
     Mutant(
         "what a killed writer left is not swept away",
         "anki_backup/repository.py",
-        '            durable.sweep(self.root / "backups")\n',
-        "",
+        "            for part in PARTS if gaps.tell_pruned(self.history, now()) else PARTS[1:]:\n",
+        "            for part in PARTS[1:]:\n",
         (KILLS,),
     ),
     Mutant(
@@ -202,7 +202,7 @@ MUTANTS = [
     Mutant(
         "verify does not look at the event log",
         "anki_backup/verify.py",
-        "for line in events.damaged(self.repository.history.log):",
+        "for line in events.damaged(history.log):",
         "for line in []:",
         (VERIFY,),
     ),
