@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from anki_backup.errors import DamageError
+from anki_backup.errors import DamageError, GoneError
 from anki_backup.filenames import is_file_name
 from anki_backup.model import file_name_text
 from anki_backup.pieces import Contents, checked
@@ -51,7 +51,7 @@ class Bundle:
         with tempfile.TemporaryDirectory(prefix="ankibak-") as place:
             path = Path(place) / "collection.anki2"
             contents.collection(path)
-            for name, data in ((MANIFEST, contents.manifest()), (STATS, contents.stats())):
+            for name, data in documents(contents, self.damaged):
                 sums.append(sum_line(hashlib.sha256(data).hexdigest(), name))
                 yield File(name, len(data), at, [data])
             sums.append(sum_line(backup.collection_sha256, COLLECTION))
@@ -71,6 +71,18 @@ class Bundle:
             yield File(name, size, file.mtime_ns, blocks, is_media=True)
         listed = b"".join(sums)
         yield File(SUMS, len(listed), at, [listed])
+
+
+def documents(contents: Contents, damaged: list[str]) -> list[tuple[bytes, bytes]]:
+    """Return the files that describe a backup; damaged statistics join the list instead."""
+    found = [(MANIFEST, contents.manifest())]
+    try:
+        found.append((STATS, contents.stats()))
+    except GoneError:
+        raise
+    except DamageError:
+        damaged.append(STATS.decode())
+    return found
 
 
 def sum_line(digest: str, name: bytes) -> bytes:

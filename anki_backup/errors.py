@@ -12,11 +12,12 @@ class AnkibakError(Exception):
 
     code = "failed"
     exit_code = 1
+    usual_hint: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.usual_hint
 
 
 class UsageError(AnkibakError):
@@ -41,6 +42,7 @@ class DamageError(AnkibakError):
     """Bytes in the repository are not what they were."""
 
     code, exit_code = "damaged", 6
+    usual_hint: str | None = "See what else is damaged: ankibak verify"
 
 
 class GoneError(DamageError):
@@ -50,6 +52,7 @@ class GoneError(DamageError):
     """
 
     code, exit_code = "not_found", 5
+    usual_hint = None
 
 
 class SourceError(AnkibakError):

@@ -16,6 +16,10 @@ from typing import NamedTuple
 from anki_backup.model import MediaFile, file_name_text
 
 LONGEST = 255
+ANKIS_LONGEST = 120
+SYNCED_BYTES = 100 << 20
+# As Anki's `media/files.rs` and `sync/media/changes.rs` have it.
+LEFT_ALONE = re.compile(r"thumbs.db|.ds_store", re.I)
 PLAIN_LONGEST = 100
 ODD = re.compile(r'[\x00-\x1f\x7f\[\]<>:"/?*^\\|\xa0]|[ .]$|^(con|prn|aux|nul|com[1-9]|lpt[1-9])(\.|$)', re.I)
 
@@ -44,6 +48,21 @@ def is_plain(name: str) -> bool:
         and unicodedata.is_normalized("NFC", name)
         and all(unicodedata.ucd_3_2_0.category(letter) != "Cn" for letter in name)
     )
+
+
+def why_not_synced(name: bytes, size: int) -> str | None:
+    """Return why Anki surely never sends such a media file to another device; None where it may."""
+    text = file_name_text(name)
+    if size == 0:
+        return "it is empty"
+    if size > SYNCED_BYTES:
+        return "it is larger than 100 MiB"
+    if LEFT_ALONE.fullmatch(text):
+        return "Anki passes over such files"
+    if len(name) > ANKIS_LONGEST:
+        return f"its name has more than {ANKIS_LONGEST} bytes"
+    odd = not is_utf8(name) or ODD.search(text) or not unicodedata.is_normalized("NFC", text)
+    return "Anki has no such names" if odd else None
 
 
 def named(files: Iterable[MediaFile], ask: Ask) -> Named:

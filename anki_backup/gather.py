@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-from anki_backup import collection, content, media, medialist
+from anki_backup import collection, content, filenames, media, medialist
 from anki_backup.baseline import Baseline, Mark
 from anki_backup.errors import SourceError
 from anki_backup.model import MediaFile, Origin, Skipped, file_name_text
 from anki_backup.objects import ObjectStore
 from anki_backup.settings import Alarms
 
+SOME = 8
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 
 
@@ -66,8 +67,19 @@ def gather(
         files, failed = collector.collect(seen, threads, advance)
     warnings = [f"media file {item.name} could not be read: {item.reason}" for item in failed]
     warnings += [f"{item.name} in the media folder {item.reason}: left out" for item in seen.skipped]
+    warnings += _unsynced(file for file in files if file.name not in known)
     section = content.media_section(medialist.named(files))
     return Media(files, section, collector.index, tuple(failed), tuple(warnings))
+
+
+def _unsynced(files: Iterable[MediaFile]) -> Iterator[str]:
+    """Say of media that are new to us which of them Anki keeps to this machine; of many, of some."""
+    reasons = ((file, filenames.why_not_synced(file.name, file.size)) for file in files)
+    odd = [(file_name_text(file.name), reason) for file, reason in reasons if reason]
+    for name, reason in odd[:SOME]:
+        yield f"media file {name} is kept, but Anki will not sync it: {reason}"
+    if len(odd) > SOME:
+        yield f"Anki will not sync {len(odd) - SOME:,} more media files, which are kept too"
 
 
 def missing(folder: Path, path: Path, files_before: int) -> Media:

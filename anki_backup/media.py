@@ -27,6 +27,8 @@ from anki_backup.objects import ObjectStore, Share
 from anki_backup.payloads import BLOCK, SAMPLE, compresses
 
 SMALL = 4 << 20
+# Anki syncs none of more than 100 MiB; one of a terabyte, full of holes, would be read for an hour.
+LARGEST = 16 << 30
 TRIES = 3
 RACY_NS = 2_000_000_000
 STATE = struct.Struct("<QqqQ")
@@ -64,15 +66,11 @@ def look(folder: Path, now_ns: int) -> Look:
         with os.scandir(os.fsencode(folder)) as found:
             for item in found:
                 state = item.stat(follow_symlinks=False)
-                if stat.S_ISREG(state.st_mode):
+                if reason := _odd(state):
+                    skipped.append(Skipped(name=file_name_text(item.name), reason=reason))
+                else:
                     entries.append(
                         Entry(item.name, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
-                    )
-                else:
-                    skipped.append(
-                        Skipped(
-                            name=file_name_text(item.name), reason=f"is {_kind(state.st_mode)}, not a file"
-                        )
                     )
     except FileNotFoundError as error:
         raise SourceError(f"{folder} changed while it was listed", hint="Run again.") from error
@@ -96,12 +94,15 @@ def _digest(entries: list[Entry], skipped: list[Skipped], now_ns: int) -> str | 
     return digest.hexdigest()
 
 
-def _kind(mode: int) -> str:
-    if stat.S_ISLNK(mode):
-        return "a symbolic link"
-    if stat.S_ISDIR(mode):
-        return "a folder"
-    return "a FIFO, socket or device"
+def _odd(state: os.stat_result) -> str | None:
+    """Return why an entry of the folder is no media file that could be read; None if it is one."""
+    if stat.S_ISREG(state.st_mode):
+        return f"is larger than {LARGEST >> 30} GiB" if state.st_size > LARGEST else None
+    if stat.S_ISLNK(state.st_mode):
+        return "is a symbolic link, not a file"
+    if stat.S_ISDIR(state.st_mode):
+        return "is a folder, not a file"
+    return "is a FIFO, socket or device, not a file"
 
 
 class _UnreadableError(Exception):

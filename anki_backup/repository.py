@@ -18,10 +18,23 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from anki_backup import chains, durable, events, gaps, locks, lookup, medialist, pointer, standing, swap
+from anki_backup import (
+    chains,
+    durable,
+    events,
+    gaps,
+    identity,
+    locks,
+    lookup,
+    medialist,
+    pointer,
+    standing,
+    swap,
+)
 from anki_backup.entries import sequence_at
 from anki_backup.errors import DamageError, NotFoundError, RepositoryError
 from anki_backup.history import History, backup_of
+from anki_backup.identity import Identity
 from anki_backup.model import (
     FORMAT,
     Backup,
@@ -37,17 +50,9 @@ from anki_backup.objects import ObjectStore
 from anki_backup.view import View
 
 PARTS = ("backups", "objects", "state", "cache")
-NAME = "repository.json"
 FOREIGN = "Name an empty folder as storage.root, or look whether the right disk is mounted."
-FRESH = {"state", NAME + durable.PART}
+FRESH = {"state", identity.NAME + durable.PART}
 Flushed = Callable[[BackupManifest], BackupManifest]
-
-
-class Identity(Struct, frozen=True, kw_only=True):
-    """`repository.json`."""
-
-    format: int
-    id: str
 
 
 class Decks(Struct, frozen=True, kw_only=True):
@@ -59,11 +64,11 @@ class Decks(Struct, frozen=True, kw_only=True):
 class Repository:
     """One repository, open for reading; inside `writing` also for writing."""
 
-    def __init__(self, root: Path, identity: Identity) -> None:
+    def __init__(self, root: Path, known: Identity) -> None:
         self.root = root
-        self.id = identity.id
-        self.format = identity.format
-        self.history = History(root, identity.id)
+        self.id = known.id
+        self.format = known.format
+        self.history = History(root, known.id)
         self.batch = durable.Batch(root)
         self.store = ObjectStore(root / "objects", self.batch)
         self.settled: swap.Settled | None = None
@@ -72,27 +77,12 @@ class Repository:
     @classmethod
     def open(cls, root: Path) -> Repository:
         """Open the repository in `root`; RepositoryError when there is none that we can read."""
-        path = root / NAME
-        try:
-            data = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            raise RepositoryError(
-                f"there is no repository in {root}", hint="Make the first backup, which makes it: ankibak run"
-            ) from None
-        except OSError as error:
-            raise RepositoryError(f"can't read {path}: {error.strerror}") from error
-        identity = unseal(data, Identity, NAME)
-        if not 0 < identity.format <= FORMAT:
-            raise RepositoryError(
-                f"the repository in {root} has format {identity.format}; this program knows up to {FORMAT}",
-                hint="Install a newer ankibak.",
-            )
-        return cls(root, identity)
+        return cls(root, identity.read(root))
 
     @classmethod
     def create(cls, root: Path) -> Repository:
         """Make a repository in `root`, which must be missing or empty; an existing one is opened."""
-        if NAME not in (names := _names(root)):
+        if identity.NAME not in (names := _names(root)) and not identity.of_manifests(root):
             if names - FRESH:
                 raise RepositoryError(f"{root} is not empty and holds no repository", hint=FOREIGN)
             for folder in reversed([root.absolute(), *root.absolute().parents]):
@@ -100,8 +90,8 @@ class Repository:
                     durable.make_directory(folder)
             durable.make_directory(root / "state")
             with locks.lock(root / "state" / "lock", "init", 5):
-                if not (root / NAME).exists():
-                    durable.write(root / NAME, seal(Identity(format=FORMAT, id=uuid.uuid4().hex)))
+                if not (root / identity.NAME).exists():
+                    identity.put(root, Identity(format=FORMAT, id=uuid.uuid4().hex))
         return cls.open(root)
 
     # Reading
@@ -173,7 +163,8 @@ class Repository:
         with locks.lock(self.root / "state" / "lock", command, wait_s):
             for part in PARTS:
                 durable.make_directory(self.root / part)
-            self.lost = gaps.notice(self.history, now())
+            mended = identity.mend(self.root, Identity(format=self.format, id=self.id))
+            self.lost = gaps.notice(self.history, now()) or mended
             for part in PARTS if gaps.tell_pruned(self.history, now()) else PARTS[1:]:
                 durable.sweep(self.root / part)
             newest = events.last(self.history.log)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from anki_backup import chains, collection, events, gaps, medialist, pictures
+from anki_backup import chains, collection, events, gaps, identity, medialist, pictures
 from anki_backup.entries import CatalogError, state_of, with_state
 from anki_backup.errors import DamageError, SourceError
 from anki_backup.forks import spread
@@ -95,9 +95,11 @@ class _Check:
     def state(self) -> None:
         """Look at what belongs to no single backup."""
         history = self.repository.history
-        for line in events.damaged(history.log):
+        if told := identity.trouble(self.repository.root):
+            self.find("repository", f"{told}; {MEND}")
+        for line in (damaged := events.damaged(history.log)):
             self.find("events", f"the event log is damaged at byte {line.start}; {ACCEPT}")
-        if not self._found and (trouble := gaps.trouble(history)):
+        if not damaged and (trouble := gaps.trouble(history)):
             self.find("events", f"{trouble.message}; {ACCEPT}")
         self._pointers()
         for backup, source in sorted(gaps.vanished(history).items()):

@@ -200,7 +200,7 @@ def test_no_name_in_a_forged_list_leads_out_of_the_folder(repository, tmp_path):
 
 def test_damaged_media_are_left_out_and_all_the_rest_is_written(export, repository, tmp_path):
     damage(repository, sha256(b"a sound").hexdigest())
-    with pytest.raises(DamageError, match="1 media file") as failed:
+    with pytest.raises(DamageError, match="1 damaged file") as failed:
         export("dir", tmp_path / "exported")
     assert failed.value.exit_code == 6
     found = files(tmp_path / "exported")

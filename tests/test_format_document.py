@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
-from anki_backup import catalog, chains, deltas, header, model, pointer, repository, runs
+from anki_backup import catalog, chains, deltas, header, identity, model, pointer, repository, runs
 from anki_backup.gather import Options
 from anki_backup.repository import Repository
 from anki_backup.sources.profile import Profile
@@ -35,7 +35,7 @@ SEALED = [
     model.Durations,
     model.Skipped,
     model.CaptureFacts,
-    repository.Identity,
+    identity.Identity,
     repository.Decks,
     pointer.Pointers,
     model.Run,

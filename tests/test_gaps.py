@@ -189,3 +189,50 @@ def test_an_index_that_lacks_a_backup_says_so(typed):
     path = typed.root / "backups" / listed(typed)[0]["id"] / "metadata.json"
     path.write_text("x")
     assert path.parent.name in typed.type("catalog", "rebuild", code=6)
+
+
+def test_a_damaged_or_missing_repository_json_keeps_nobody_from_reading_and_is_written_anew(typed):
+    """Each manifest names its repository."""
+    path = typed.root / "repository.json"
+    good, before = path.read_bytes(), listed(typed)
+    for make in (path.unlink, lambda: path.write_text("x"), lambda: path.write_text("")):
+        make()
+        assert listed(typed) == before
+        assert "repository.json" in finding(typed)
+        assert "written anew" in typed.type("run", "--force", code=3)
+        assert path.read_bytes() == good
+        typed.type("verify")
+        before = listed(typed)
+
+
+def test_a_damaged_repository_json_of_an_empty_repository_is_told_by_its_path(typed):
+    shutil.rmtree(typed.root / "backups")
+    (typed.root / "repository.json").write_text("x")
+    told = typed.type("list", code=6)
+    assert f"{typed.root}/repository.json is not the JSON" in told and "from a copy" in told
+
+
+def test_what_was_left_out_is_shown_and_so_is_damage_of_what_is_shown(typed):
+    typed.media.mkdir()
+    (typed.media / "link.jpg").symlink_to("nowhere")
+    typed.type("run", "--force")
+    name = listed(typed)[0]["id"]
+    reason = "is a symbolic link, not a file"
+    assert f"skipped\tlink.jpg\t{reason}\n" in typed.type("show", name)
+    shown = json.loads(typed.type("show", name, "--json"))
+    assert shown["skipped"] == [{"name": "link.jpg", "reason": reason}]
+    for file, words in (("stats.json", ["show", name, "--decks"]), ("metadata.json", ["show", name])):
+        path = typed.root / "backups" / name / file
+        path.write_text("x")
+        told = typed.type(*words, code=6)
+        assert f"{file} of backup {name}" in told and "ankibak verify" in told
+
+
+def test_damaged_statistics_keep_no_export_back(typed, tmp_path):
+    name = listed(typed)[0]["id"]
+    (typed.root / "backups" / name / "stats.json").write_text("x")
+    for word in ("dir", "zip", "tar.zst"):
+        target = tmp_path / f"out.{word}"
+        assert "stats.json" in typed.type("export", name, "-o", target, "--format", word, code=6)
+        assert target.exists()
+    assert (tmp_path / "out.dir" / "collection.anki2").read_bytes() == typed.collection.read_bytes()

@@ -22,8 +22,9 @@ from anki_backup.errors import (
     StorageError,
     Terminated,
 )
+from anki_backup.identity import NAME
 from anki_backup.model import MediaFile, seal
-from anki_backup.repository import NAME, Decks, Repository
+from anki_backup.repository import Decks, Repository
 from tests.committed import AT, DECKS, ID, add, written
 
 

@@ -130,7 +130,7 @@ class Context:
     @property
     def has_repository(self) -> bool:
         """Whether there is one, as far as we may look; what keeps us from it is told when it is opened."""
-        return os.path.exists(self.root / "repository.json")
+        return any(os.path.exists(self.root / name) for name in ("repository.json", "backups"))
 
     def find(self, repository: Repository, text: str) -> Backup:
         """Return the backup that a person means; NotFoundError where there is none."""

@@ -11,10 +11,12 @@ from msgspec import to_builtins
 
 from anki_backup import figures, terminal
 from anki_backup.commands import Context
-from anki_backup.model import Backup, DeckStats, MediaFile, file_name_text
+from anki_backup.errors import DamageError, GoneError
+from anki_backup.model import Backup, DeckStats, MediaFile, Skipped, file_name_text
+from anki_backup.repository import Repository
 from anki_backup.terminal import Cell, Column
 
-SOME_DECKS = 12
+SOME = 12
 PAIR = (Column(style="dim"), Column(wraps=True))
 DECKS = (Column("Cards", right=True), Column("Deck", wraps=True))
 MEDIA = (Column("Size", right=True), Column("Changed"), Column("File", wraps=True))
@@ -33,23 +35,37 @@ def command(
 
     Into a pipe a name and its value on each line, with a tab between; then,
     where asked for, lines of `deck`, id, name, cards and lines of `media`,
-    name, size, mtime, sha256.
+    name, size, mtime, sha256; lines of `skipped`, name, reason.
     """
     context: Context = ctx.obj
     repository = context.repository()
     backup = context.find(repository, backup_id)
     on_screen = terminal.is_terminal() and not as_json
-    decks = repository.decks(backup.id) if as_json or all_decks or on_screen else []
+    skipped = repository.manifest(backup.id).skipped
     media = repository.media(backup.id) if with_media else []
+    decks, damage = _decks(repository, backup) if as_json or all_decks or on_screen else ([], None)
     if as_json:
-        document = to_builtins(backup) | {"decks": decks}
+        document = to_builtins(backup) | {"decks": decks, "skipped": to_builtins(skipped)}
         terminal.print_json(document | ({"media": [*map(_file, media)]} if with_media else {}))
     elif on_screen:
-        _draw(context, backup, decks, media, all_decks=all_decks)
+        _draw(context, backup, decks or [], media, skipped, all_decks=all_decks)
     else:
         terminal.print_rows(_lines(to_builtins(backup)))
-        terminal.print_rows(["deck", deck.id, deck.name, deck.cards] for deck in decks)
+        terminal.print_rows(["deck", deck.id, deck.name, deck.cards] for deck in decks or [])
         terminal.print_rows(["media", *_file(file).values()] for file in media)
+        terminal.print_rows(["skipped", item.name, item.reason] for item in skipped)
+    if damage:
+        raise damage
+
+
+def _decks(repository: Repository, backup: Backup) -> tuple[list[DeckStats] | None, DamageError | None]:
+    """Return the decks, None where they are unknown; and what is wrong with them, to be told last."""
+    try:
+        return (None if backup.stats.decks is None else repository.decks(backup.id)), None
+    except GoneError:
+        raise
+    except DamageError as error:
+        return None, error
 
 
 def _file(file: MediaFile) -> dict[str, Any]:
@@ -71,12 +87,18 @@ def _lines(fields: dict[str, Any], before: str = "") -> Iterator[list[object]]:
 
 
 def _draw(
-    context: Context, backup: Backup, decks: list[DeckStats], media: list[MediaFile], *, all_decks: bool
+    context: Context,
+    backup: Backup,
+    decks: list[DeckStats],
+    media: list[MediaFile],
+    skipped: list[Skipped],
+    *,
+    all_decks: bool,
 ) -> None:
     now = datetime.now(UTC)
-    terminal.print_table(PAIR, _pairs(context, backup, now), context.color)
+    terminal.print_table(PAIR, [*_pairs(context, backup, now), *_left_out(skipped)], context.color)
     largest = sorted(decks, key=lambda deck: (-deck.cards, deck.name))
-    shown = largest if all_decks else largest[:SOME_DECKS]
+    shown = largest if all_decks else largest[:SOME]
     terminal.write("\n")
     terminal.print_table(DECKS, ((figures.count(deck.cards), deck.name) for deck in shown), context.color)
     if len(shown) < len(decks):
@@ -89,6 +111,13 @@ def _draw(
             (figures.size(file.size), _changed(file, context), file_name_text(file.name)) for file in media
         )
         terminal.print_table(MEDIA, rows, context.color)
+
+
+def _left_out(skipped: list[Skipped]) -> Iterator[tuple[Cell, Cell]]:
+    for item in skipped[:SOME]:
+        yield "left out", f"{item.name}: {item.reason}"
+    if len(skipped) > SOME:
+        yield "left out", f"and {figures.count(len(skipped) - SOME)} more"
 
 
 def _changed(file: MediaFile, context: Context) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from anki_backup import durable
+from anki_backup import durable, figures
 from anki_backup.errors import DamageError, UsageError
 from anki_backup.pieces import Contents
 from anki_backup.zips import Sink
@@ -177,7 +177,7 @@ def _told(contents: Contents, outcome: Outcome) -> list[str]:
     if outcome.damaged:
         count, some = len(outcome.damaged), ", ".join(outcome.damaged[:3])
         raise DamageError(
-            f"{count} media files of {contents.backup.id} are damaged and were left out: {some}",
+            f"{figures.counted(count, 'damaged file')} of {contents.backup.id} left out: {some}",
             hint="All the rest was written. See what else is damaged: ankibak verify --read-data",
         )
     return outcome.warnings

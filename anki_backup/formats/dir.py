@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from anki_backup import durable
-from anki_backup.bundle import sum_line
+from anki_backup.bundle import documents, sum_line
 from anki_backup.errors import DamageError, UsageError
 from anki_backup.filenames import is_file_name
 from anki_backup.formats import Options, Outcome, beside
@@ -42,11 +42,11 @@ def _fill(part: Path, contents: Contents, media: bool) -> Outcome:
     durable.make_directory(part)
     contents.collection(part / COLLECTION)
     sums = [(contents.backup.collection_sha256, COLLECTION.encode())]
-    for name, data in ((MANIFEST, contents.manifest()), (STATS, contents.stats())):
-        durable.write(part / name, data)
-        sums.append((hashlib.sha256(data).hexdigest(), name.encode()))
     warnings: list[str] = []
     damaged: list[str] = []
+    for document, data in documents(contents, damaged):
+        durable.write(part / document.decode(), data)
+        sums.append((hashlib.sha256(data).hexdigest(), document))
     if media:
         durable.make_directory(part / MEDIA)
         fd = os.open(part / MEDIA, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
