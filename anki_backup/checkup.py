@@ -14,7 +14,8 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from anki_backup import library, plan, safety
-from anki_backup.config import Config, check_places
+from anki_backup.apart import check_places
+from anki_backup.config import Config
 from anki_backup.errors import AnkibakError, BusyError, ConfigError, RepositoryError
 from anki_backup.repository import Repository
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -24,7 +23,6 @@ from anki_backup.settings import (
     DEFAULT_SCHEDULE,
     KINDS,
     AnkiwebSource,
-    ProfileSource,
     Retention,
     Schedule,
     Settings,
@@ -53,6 +51,17 @@ class Config(Settings, frozen=True, kw_only=True):
     def origin(self, key: str) -> str:
         """Return "default", "file" or "environment NAME" for a dotted key."""
         return self.origins.get(key, "default")
+
+    def place(self, path: Place) -> str:
+        """Return where a key was set, in front of its dotted path: a variable, or file and line."""
+        origin = self.origin(".".join(path))
+        if origin.startswith("environment "):
+            return origin.removeprefix("environment ")
+        document = Document(self.file)
+        for written in (path, path[1:]):
+            if line := document.line(written):
+                return f"{self.file}, line {line}: {'.'.join(written)}"
+        return ".".join(path)
 
     def source(self, name: str) -> Source:
         """Return a source by name; NotFoundError has the nearest name."""
@@ -93,43 +102,6 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     any, defaults and environment are all there is. ConfigError for whatever is wrong.
     """
     return _Reader(Document(_find(path, environ)), environ).config()
-
-
-def check_places(config: Config, root: Path | None = None) -> None:
-    """Refuse a source that lies inside the repository, and a repository inside a media folder."""
-    root = root or config.storage.root
-    for name, source in config.sources.items():
-        if not isinstance(source, ProfileSource):
-            continue
-        single = source.path.suffix in (".anki2", ".anki21")
-        folder = source.path.parent if single else source.path
-        media = [folder / "collection.media", folder / "media"]
-        if single:
-            media.append(source.path.with_suffix(".media"))
-        if source.media:
-            media = [source.media]
-        for place in (folder, *media):
-            if _inside(place, root):
-                _misplaced(f"sources.{name}: {place} lies inside the repository {root}")
-        for place in media:
-            if _inside(root, place):
-                _misplaced(f"sources.{name}: the repository {root} lies inside the media folder {place}")
-
-
-def _misplaced(message: str) -> NoReturn:
-    raise ConfigError(message, hint="Give the repository a folder of its own: set storage.root.")
-
-
-def _inside(place: Path, folder: Path) -> bool:
-    """Whether `place` is `folder` or below it, by whatever name: a link, a bind mount, other case."""
-    real = Path(os.path.realpath(place))
-    if real.is_relative_to(os.path.realpath(folder)):
-        return True
-    for above in (real, *real.parents):
-        with suppress(OSError):
-            if os.path.samefile(above, folder):
-                return True
-    return False
 
 
 def _find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -254,9 +226,17 @@ class _Reader:
     def _value(self, value: Any, key: Key, path: Place) -> Any:
         self.origins.setdefault(".".join(path), "file")
         try:
-            return read(value, key.type, self.folder, self.home)
+            found = read(value, key.type, self.folder, self.home)
         except ValueError as error:
             self._refuse(path, str(error))
+        if key.name == "cron" and found is not None:
+            from anki_backup import calendars  # for the few who set it
+
+            try:
+                calendars.of_cron(found)
+            except ConfigError as error:
+                self._refuse(path, error.message.removeprefix("cron "), error.hint)
+        return found
 
     def _table(self, value: Any, path: Place) -> dict[str, Any]:
         if not isinstance(value, dict):

@@ -14,6 +14,11 @@ from typing import Any
 from anki_backup.errors import ConfigError
 
 LIMIT = 256 << 10
+# What `tomllib` says of a key or a table that stands twice.
+TWICE = {
+    "Cannot overwrite a value": "this key was set before",
+    "Cannot declare": "this table stands there before",
+}
 
 
 class Document:
@@ -89,4 +94,5 @@ def _parse(text: str, file: Path | None) -> dict[str, Any]:
         place = re.search(r" \(at line (\d+), column \d+\)", reason)
         line = f", line {place[1]}" if place else ""
         reason = reason.replace(place[0], "") if place else reason
+        reason = next((words for began, words in TWICE.items() if reason.startswith(began)), reason)
         raise ConfigError(f"{file}{line}: {reason[:1].lower()}{reason[1:200]}") from None

@@ -114,7 +114,7 @@ def zone(text: str) -> Zone:
         ZoneInfo(text)
     except (KeyError, ValueError, OSError):  # OSError: the name of a folder of zones, "Europe"
         close = nearest(text, available_timezones())
-        raise ValueError(f"names no time zone{f'; the nearest is {close}' if close else ''}") from None
+        raise ValueError(f'expects a time zone such as "{close or "Europe/Berlin"}"') from None
     return Zone(text)
 
 
@@ -144,7 +144,10 @@ def read(value: Any, kind: Any, folder: Path, home: str | None) -> Any:
         return convert(value, kind, dec_hook=our_own)
     except (ValidationError, OverflowError) as error:
         if isinstance(error.__cause__, ValueError):
-            raise ValueError(str(error.__cause__)) from None
+            told = str(error.__cause__)
+            raise ValueError(
+                f"{told}, not {_shown(value, kind)}" if told[:7] == "expects" else told
+            ) from None
         raise ValueError(f"expects {title(kind)}, not {_shown(value, kind)}") from None
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,11 +17,13 @@ import typer
 from msgspec import Struct
 from msgspec.json import schema as json_schema
 
-from anki_backup import calendars, terminal
+from anki_backup import terminal
+from anki_backup.apart import check_places
 from anki_backup.commands import Context
-from anki_backup.config import check_places
+from anki_backup.config import Config
 from anki_backup.errors import ConfigError
 from anki_backup.keys import KIND, SHORT, Key, inner, known, tables
+from anki_backup.retention import DEFAULT
 from anki_backup.settings import Settings, SourceSettings
 from anki_backup.values import LENGTH, Duration, plain
 
@@ -83,10 +88,12 @@ def check(ctx: typer.Context) -> None:
         for key in known(type(source)).values() if source.enabled else ():
             value = getattr(source, key.name)
             if isinstance(value, Path):
-                _check_file(f"sources.{name}.{key.name}", value, secret=key.name == "password_file")
-    for schedule in (config.schedule, *(config.schedule_of(name) for name in config.sources)):
-        if schedule.cron:
-            calendars.of_cron(schedule.cron)
+                place = config.place(("sources", name, key.name))
+                _check_file(place, value, secret=key.name == "password_file")
+    _check_calendar(config.schedule.calendar, config, ("schedule", "calendar"))
+    for name, source in config.sources.items():
+        if source.schedule:
+            _check_calendar(source.schedule.calendar, config, ("sources", name, "schedule", "calendar"))
     number = len(config.sources)
     sources = f"{number or 'no'} source{'' if number == 1 else 's'}"
     terminal.write(terminal.escape(f"{config.file or 'no file'}: fine, with {sources}") + "\n")
@@ -150,6 +157,8 @@ def _leaves(table: Struct, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, .
     inside: list[tuple[tuple[str, ...], Struct]] = []
     for name in known(Settings if isinstance(table, Settings) else type(table)):
         value = getattr(table, name)
+        if value is None and name == "retention" and isinstance(table, Config):
+            value = None if table.storage.retention_days else DEFAULT
         if isinstance(value, Struct):
             inside.append(((*path, name), value))
         elif isinstance(value, dict):
@@ -168,6 +177,18 @@ def _lines(found: list[tuple[tuple[str, ...], Any, str]]) -> Iterator[str]:
             yield ""
             yield f"[{'.'.join(table)}]"
         yield from f"{_assignment(path[-1], value)}  # {origin}".split("\n")
+
+
+def _check_calendar(words: str | None, config: Config, path: tuple[str, ...]) -> None:
+    """Ask systemd what a calendar expression means, where there is one to ask."""
+    if words is None or not shutil.which("systemd-analyze"):
+        return
+    asked = ["systemd-analyze", "calendar", "--", words]
+    if subprocess.run(asked, capture_output=True, check=False).returncode:
+        raise ConfigError(
+            f"{config.place(path)} {json.dumps(words)} means no time to systemd",
+            hint=f"See what it says: systemd-analyze calendar {shlex.quote(words)}",
+        )
 
 
 def _check_file(key: str, path: Path, *, secret: bool) -> None:

@@ -12,8 +12,8 @@ import typer
 from msgspec import to_builtins
 
 from anki_backup import figures, logs, prune, safety, signals, terminal, watch
+from anki_backup.apart import check_places
 from anki_backup.commands import Context
-from anki_backup.config import check_places
 from anki_backup.errors import AnkibakError, BusyError, ConfigError, Terminated, UsageError
 from anki_backup.gather import Options, Progress
 from anki_backup.model import Run, RunError, now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tomllib
 
 import pytest
@@ -70,7 +71,7 @@ def test_config_check_is_content_with_places_that_exist(run_ankibak, write, tmp_
 def test_config_check_names_a_place_that_is_not_there(run_ankibak, write, tmp_path):
     done = run_ankibak("config", "check", "-c", write(PROFILE.replace("/p", "p")))
     assert done.returncode == 2
-    assert f"sources.home.path: {tmp_path / 'p'} is not there" in done.stderr
+    assert f"config.toml, line 3: sources.home.path: {tmp_path / 'p'} is not there" in done.stderr
     done = run_ankibak("config", "check", "-c", write(PROFILE.replace("/p", "p") + "enabled = false\n"))
     assert done.returncode == 0
 
@@ -79,8 +80,22 @@ def test_config_check_names_a_place_that_is_not_there(run_ankibak, write, tmp_pa
 def test_config_check_names_a_time_that_never_comes(run_ankibak, write, tmp_path, table: str):
     (tmp_path / "p").mkdir()
     file = write(PROFILE.replace("/p", "p") + table + 'cron = "0 99 * * *"\n')
-    done = run_ankibak("config", "check", "-c", file)
-    assert done.returncode == 2 and "'99' as hour is none of 0 to 23" in done.stderr
+    for words in (["config", "check"], ["list"], ["run"]):
+        done = run_ankibak(*words, "-c", file)
+        assert done.returncode == 2 and "'99' as hour is none of 0 to 23" in done.stderr
+        line, key = file.read_text().splitlines().index('cron = "0 99 * * *"') + 1, f"{table[1:-2]}.cron"
+        assert f"config.toml, line {line}: {key} " in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("table", ["[schedule]\n", "[sources.home.schedule]\n"])
+def test_config_check_asks_systemd_what_a_calendar_means(run_ankibak, write, tmp_path, table: str):
+    (tmp_path / "p").mkdir()
+    for words, code in (("Mon *-*-* 03:00", 0), ("nonsense", 2)):
+        file = write(PROFILE.replace("/p", "p") + table + f'calendar = "{words}"\n')
+        done = run_ankibak("config", "check", "-c", file)
+        assert done.returncode == code, done.stderr
+    assert f'{table[1:-2]}.calendar "nonsense" means no time to systemd' in done.stderr
 
 
 def test_config_check_refuses_a_password_file_that_others_can_read(run_ankibak, write, tmp_path):

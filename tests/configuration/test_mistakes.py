@@ -97,8 +97,8 @@ def test_a_wrong_value_is_told_what_is_expected(refused, text, said):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[run]\nthreads = 1\nthreads = 2", "FILE, line 3: cannot overwrite a value"),
-        ("[run]\n[storage]\n[run]\n", "FILE, line 3: cannot declare"),
+        ("[run]\nthreads = 1\nthreads = 2", "FILE, line 3: this key was set before"),
+        ("[run]\n[storage]\n[run]\n", "FILE, line 3: this table stands there before"),
         ("[run]\nthreads = \n", "FILE, line 2: invalid value"),
         ("threads: 3\n", "FILE, line 1: expected '='"),
         ("a = " + "[" * 100_000, "FILE: nested too deeply"),

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from anki_backup.config import Config, check_places
+from anki_backup.apart import check_places
+from anki_backup.config import Config
 from anki_backup.errors import ConfigError
 from anki_backup.settings import ProfileSource, Storage
 

@@ -117,7 +117,7 @@ def test_cron_and_calendar_together_are_refused(refused):
 
 def test_a_time_zone_must_be_known_here(refused):
     assert refused('[schedule]\ntimezone = "Europe/Berln"\n') == (
-        "FILE, line 2: schedule.timezone names no time zone; the nearest is Europe/Berlin"
+        'FILE, line 2: schedule.timezone expects a time zone such as "Europe/Berlin", not "Europe/Berln"'
     )
     for name in ("Europe", "../../etc/passwd", "/etc/localtime", ""):
         assert "FILE, line 2: schedule.timezone" in refused(f'[schedule]\ntimezone = "{name}"\n')
