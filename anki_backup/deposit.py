@@ -149,11 +149,13 @@ def put_list(store: ObjectStore, files: list[MediaFile], newest: str | None) -> 
 
 def _put_lines(store: ObjectStore, name: str, data: bytes, newest: str) -> bool:
     base, position = chains.base_for_next(store, newest)
-    if not chains.way(store, base.name).carries_more():
+    way = chains.way(store, base.name)
+    if not way.carries_more():
         return False
     table, frames = medialist.list_delta(chains.read(store, base.name), data)
     length = len(table) + sum(map(len, frames))
-    if length * chains.WORTH > len(data) or len(data) > deltas.FRAME_LIMIT:
+    # More than the whole below it, an empty list perhaps: nothing could stand on that.
+    if length * chains.WORTH > len(data) or length > way.root or len(data) > deltas.FRAME_LIMIT:
         return False
     chains.put_delta(store, name, len(data), base.name, position, table, frames)
     if chains.read(store, name) != data:

@@ -119,11 +119,14 @@ def removed(found: list[MediaFile]) -> None:
     del found[31_000]
 
 
-def test_one_file_among_60_000_costs_less_than_200_bytes(tmp_path):
+@pytest.mark.parametrize("before", [0, 1])
+def test_one_file_among_60_000_costs_less_than_200_bytes(tmp_path, before):
+    """Also where the list was empty once, or had one file: that is nothing to stand on."""
     (tmp_path / "objects").mkdir()
     store = ObjectStore(tmp_path / "objects", durable.Batch(tmp_path))
     found = many()
-    newest = deposit.put_list(store, found, None)
+    newest = deposit.put_list(store, found[:before], None)
+    newest = deposit.put_list(store, found, newest)
     for change in (changed, added, removed):
         change(found)
         began, before = time.process_time(), store.added_bytes
