@@ -115,6 +115,8 @@ class Words(TyperGroup):
 
 
 def _invoke(argv: list[str], context: Context) -> int:
+    if not os.path.isdir(os.environ.get("TMPDIR") or "/tmp"):
+        del os.environ["TMPDIR"]  # we do without, Anki's library and programs of the user's would not
     # Typer draws its pages with rich; a pipe gets plain ones, without that import.
     pretty = terminal.is_terminal() and terminal.wants_color(sys.stdout, context.color)
     names = {"help_option_names": HELP}
@@ -282,7 +284,7 @@ def _tell_trace(error: BaseException) -> None:
 
 def _tell(failure: AnkibakError, context: Context, *, as_json: bool) -> None:
     if as_json:
-        shape = {"code": failure.code, "message": failure.message, "hint": failure.hint}
+        shape = {"code": failure.code, "message": failure.message, "hint": context.hinted(failure.hint)}
         terminal.write_error(json.dumps({"error": shape}))
         return
     context.tell(failure.message, "error", failure.hint, code=failure.code)

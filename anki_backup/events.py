@@ -11,6 +11,7 @@ counts up by one. Known events:
     pruned       backups: what retention let go, freed_bytes, inherited_bytes
     lost         remembered: the log had lost its end; did the catalog remember what that told?
     accepted     backups: what was lost, which a person took note of
+    adopted      source, backup: a backup that an import made
     verified     findings: how much damage `verify` found
     folded       source, day, count: unchanged runs of that day without a warning, kept as one line
 

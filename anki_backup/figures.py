@@ -25,8 +25,10 @@ def ago(at: datetime, now: datetime) -> str:
 
 
 def span(length: timedelta) -> str:
-    """Return a length of time in one unit, as far as it is whole: `26 h`, `3 days`, `90 min`."""
+    """Return a length of time in one unit, as far as it is whole: `26 h`, `3 days`, `90 min`, `5 s`."""
     minutes = int(length.total_seconds()) // 60
+    if not minutes:
+        return f"{int(length.total_seconds())} s"
     if minutes % 60:
         return f"{minutes} min"
     hours = minutes // 60

@@ -6,7 +6,7 @@ the log look whole: a line `lost` says so, and the pins, labels, alarms and proo
 remembers are told again. Where nothing remembers them nobody knows what was pinned: `verify`
 tells, and nothing is pruned, until a person accepts it (`ankibak catalog rebuild`).
 
-Backups go by `prune` alone, and the log tells which; what a run made and went otherwise was lost.
+Backups go by `prune` alone, and the log tells which; what was made and went otherwise was lost.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def notice(history: History, at: datetime) -> str | None:
         with suppress(CatalogError):
             _write(history, known, at, {"event": "lost", "remembered": True})
             return PUT_BACK
-    elif ends or len(history.ids()) < 2:  # a crash may have left the very first one without a line
+    elif ends or not _bare(history):
         return None
     events.append(history.log, "lost", at, remembered=False)
     return f"{GONE}. {ACCEPT}"
@@ -58,7 +58,7 @@ def trouble(history: History) -> DamageError | None:
         return DamageError(SPOILT, hint=ACCEPT)
     if _catalogued(history.catalog_path) > ends:
         return DamageError(SHORTER, hint=ACCEPT)
-    if _last(history, b'"remembered":false') > accepted or (not ends and len(history.ids()) > 1):
+    if _last(history, b'"remembered":false') > accepted or (not ends and _bare(history)):
         return DamageError(GONE, hint=ACCEPT)
     return None
 
@@ -78,12 +78,13 @@ def accept(history: History, at: datetime) -> list[str]:
 
 
 def vanished(history: History) -> dict[str, str]:
-    """Return backup -> source of what runs made and is not there, though no prune took it."""
+    """Return backup -> source of what was made and is not there, though no prune took it."""
     there, missing = {*history.ids(), *_aside(history)}, {}
-    for line in events.mentioning(history.log, b'"outcome":"created"'):
-        made = MADE.search(line.raw)
-        if made and made[1].decode() not in there and line.event:
-            missing[str(line.event["backup"])] = str(line.event.get("source"))
+    for word in (b'"outcome":"created"', b'"event":"adopted"'):
+        for line in events.mentioning(history.log, word):
+            made = MADE.search(line.raw)
+            if made and made[1].decode() not in there and line.event:
+                missing[str(line.event["backup"])] = str(line.event.get("source"))
     for word in (b'"event":"pruned"', events.ACCEPTED) if missing else ():
         for line in events.mentioning(history.log, word):
             for backup in (line.event or {}).get("backups", ()):
@@ -104,6 +105,12 @@ def tell_pruned(history: History, at: datetime) -> bool:
 
 def _aside(history: History) -> list[str]:
     return [path.name.removesuffix(durable.PART) for path in history.root.glob(f"backups/*{durable.PART}")]
+
+
+def _bare(history: History) -> bool:
+    """Say whether runs made backups, of which a log has to tell; a crash may keep it from telling of one."""
+    ids = history.ids()
+    return len(ids) > 1 and any(manifest.origin != "import" for manifest in history.manifests(ids))
 
 
 def _end(history: History) -> int:

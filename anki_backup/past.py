@@ -164,6 +164,7 @@ class Past:
             # It may become the newest of its source: then that is what the next run compares with.
             Baseline(repository.root / "cache" / self._source).forget()
         backup = repository.commit(manifest, statistics.decks)
+        repository.record("adopted", source=self._source, backup=backup.id)
         self._sections[backup.id] = found.section
         self._insert(_state(backup))
         return backup

@@ -1,10 +1,10 @@
 """Prune: remove what retention lets go, then sweep what nothing refers to.
 
 One order, so that it can die anywhere and works on a full disk: the manifests of
-what goes get a name that makes them no backups, durably; the objects that nothing
-needs are deleted, which takes no space; then what stays is expressed anew where it
-stood on what is gone (`repack`); last come the event, the end of the manifests, and
-the catalog. The next prune finishes what one that died left.
+what goes get a name that makes them no backups, durably, and are emptied; then the
+objects that nothing needs are deleted, which takes no space; then what stays is
+expressed anew where it stood on what is gone (`repack`); last come the event, the
+end of those names, and the catalog. The next prune finishes what one that died left.
 
 Whatever looks odd stops it before anything is removed: a manifest, a list of media
 or an event that can't be read, a rollback under way, a clock that is behind.
@@ -124,7 +124,7 @@ def perform(
                     "pruned", backups=sorted(goes), freed_bytes=freed, inherited_bytes=inherited
                 )
             if goes:
-                # Only now, so that the log always tells of what is not there.
+                # Only now, so that the log or a name always tells of what is gone.
                 durable.sweep(repository.root / "backups")
                 repository.index()
         except StorageError as error:
@@ -215,7 +215,10 @@ def _media(repository: Repository, lists: set[str]) -> set[str]:
 
 
 def _set_aside(repository: Repository, goes: Collection[str]) -> int:
-    """Make these no backups any more, durably; return the bytes of what describes them."""
+    """Make these no backups any more, durably, then delete what described them; return its bytes.
+
+    Their folders stay, empty, until the log tells that they are gone.
+    """
     if not goes:
         return 0
     folder = repository.root / "backups"
@@ -226,6 +229,8 @@ def _set_aside(repository: Repository, goes: Collection[str]) -> int:
     # Before an object goes: a backup that comes back after a power cut must be whole.
     with durable.storing(folder):
         durable.sync_directory(folder)
+        for path in folder.glob(f"*{durable.PART}/*"):
+            path.unlink()
     return freed
 
 

@@ -11,7 +11,7 @@ from anki_backup import durable
 from anki_backup.contents import Contents
 from anki_backup.errors import NotFoundError, UsageError
 from anki_backup.filenames import is_file_name
-from anki_backup.formats import beside, refuse_device
+from anki_backup.formats import beside, refuse_device, refuse_nowhere
 from anki_backup.model import MediaFile, file_name_text
 
 NEAREST = 3
@@ -52,6 +52,7 @@ def write(contents: Contents, files: list[MediaFile], paths: list[Path], *, over
         if os.path.lexists(path) and (path.is_dir() or not overwrite):
             raise UsageError(f"{path} exists", hint="Name another place with -o, or add --overwrite.")
         refuse_device(path)
+        refuse_nowhere(path.absolute().parent.parent)
     for file, path in zip(files, paths, strict=True):
         durable.make_directory(path.absolute().parent)
         _write(contents, file, path)

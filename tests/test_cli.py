@@ -196,7 +196,8 @@ def test_an_error_of_ours_is_told_with_its_hint_and_code(failing):
 def test_an_error_as_json_is_one_line_on_stderr(failing):
     code, stdout, stderr = failing(errors.DamageError("caf\udce9\x9b"), "--json")
     assert (code, stdout, stderr.count("\n"), stderr.isascii()) == (6, "", 1, True)
-    assert json.loads(stderr) == {"error": {"code": "damaged", "message": "caf\udce9\x9b", "hint": None}}
+    hint = "See what else is damaged: ankibak verify"
+    assert json.loads(stderr) == {"error": {"code": "damaged", "message": "caf\udce9\x9b", "hint": hint}}
 
 
 def test_json_behind_two_dashes_is_no_option(capsys):

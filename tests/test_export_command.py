@@ -67,6 +67,16 @@ def test_the_default_name_has_source_id_and_the_ending_of_what_was_asked_for(
 
 
 @pytest.mark.parametrize(
+    "words", [[], ["--format", "dir"], ["--deck", "a_b%"], ["--media", "cat.jpg"]], ids=str
+)
+def test_a_folder_that_is_not_there_is_told_before_anything_is_done(words, export, tmp_path):
+    done = export(*words, "-o", tmp_path / "no" / "where" / "x")
+    folder = tmp_path / "no" if "--media" in words else tmp_path / "no" / "where"
+    said = f"ankibak: there is no folder {folder}\nhint: Make it first: mkdir -p {folder}\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+@pytest.mark.parametrize(
     "words", [["--format", "colpkg"], ["--format", "anki2"], ["--media", "cat.jpg"]], ids=str
 )
 def test_a_device_or_a_pipe_is_never_replaced(words, export, tmp_path):

@@ -8,6 +8,8 @@ stands in `COMMANDS`.
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -64,6 +66,10 @@ COMMANDS = {
     "config": "Show or check the configuration",
     "demo": "Try everything out on an account made for it",
 }
+
+
+# A command in a hint, to be typed.
+TYPED = re.compile(r"(?<=: )ankibak(?= [a-z])")
 
 
 @dataclass
@@ -207,7 +213,13 @@ class Context:
     def tell(self, text: str, level: Level, hint: str | None = None, **fields: object) -> None:
         """Put a line into the log, which is stderr; `fields` are for programs that read it."""
         told = {"run": self.run_id, **fields}
-        terminal.talk(text, level, self.log_format, self.color, hint, told)
+        terminal.talk(text, level, self.log_format, self.color, self.hinted(hint), told)
+
+    def hinted(self, hint: str | None) -> str | None:
+        """Return a hint whose commands name the configuration and the repository that this one was given."""
+        given = {"-c": self.config_path, "--repository": self.repository_path}
+        words = "".join(f" {option} {shlex.quote(str(path))}" for option, path in given.items() if path)
+        return hint and TYPED.sub(lambda found: found[0] + words, hint)
 
     def confirm(self, question: str, *, yes: bool, word: str | None = None) -> None:
         """Ask before what can't be taken back; UsageError where nobody can answer, or the answer is no.

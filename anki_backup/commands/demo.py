@@ -15,7 +15,7 @@ from typing import Annotated
 import tomli_w
 import typer
 
-from anki_backup import figures, rehearsal, terminal
+from anki_backup import durable, figures, rehearsal, terminal
 from anki_backup.commands import Context
 from anki_backup.errors import AnkibakError, UsageError
 
@@ -37,7 +37,8 @@ def command(
         raise UsageError(f"{keep} is not empty", hint="Name a new folder: ankibak demo --keep DIR")
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ankibak-demo-")))
-        folder.mkdir(parents=True, exist_ok=True)
+        with durable.storing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         _Demo(folder.absolute(), context).play()
     if keep:
         words = ["ankibak", "-c", shlex.quote(str(keep / "config.toml")), "list"]

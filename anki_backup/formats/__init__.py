@@ -13,6 +13,7 @@ repository is left out, and a DamageError that names it ends the work after all 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,6 +88,7 @@ def write(
     if os.path.lexists(target) and not overwrite and not _is_empty_folder(target):
         raise UsageError(f"{target} exists", hint="Name another place with -o, or add --overwrite.")
     refuse_device(target)
+    refuse_nowhere(target.absolute().parent)
     with _still_there(contents):
         if hasattr(driver, "write"):
             return _told(contents, driver.write(contents, target, options))
@@ -181,6 +183,13 @@ def _told(contents: Contents, outcome: Outcome) -> list[str]:
             hint="All the rest was written. See what else is damaged: ankibak verify --read-data",
         )
     return outcome.warnings
+
+
+def refuse_nowhere(folder: Path) -> None:
+    """A file can't be made in a folder that is not there."""
+    if not os.path.isdir(folder):
+        hint = f"Make it first: mkdir -p {shlex.quote(str(folder))}"
+        raise UsageError(f"there is no folder {folder}", hint=hint)
 
 
 def refuse_folder(target: Path) -> None:

@@ -92,7 +92,11 @@ async def show_backup(request: Asked, backup_id: BackupId) -> Response[bytes]:
 
     def look() -> dict[str, Any]:
         backup = desk.backup(backup_id)
-        return structs.asdict(backup) | {"decks": desk.decks(backup.id)}
+        known = backup.stats.decks is not None
+        return structs.asdict(backup) | {
+            "decks": desk.decks(backup.id) if known else None,
+            "skipped": desk.manifest(backup.id).skipped,
+        }
 
     return document(request, await desk.ask(look))
 

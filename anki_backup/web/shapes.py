@@ -9,7 +9,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from msgspec import UNSET, Struct, UnsetType
 
 from anki_backup.differences import CardCounts, Counts, MediaCounts
-from anki_backup.model import Backup, DeckStats, Run
+from anki_backup.model import Backup, DeckStats, Run, Skipped
 from anki_backup.safety import OpenAlarm, RepositoryFigures, SourceSafety
 
 
@@ -22,10 +22,11 @@ class Backups(Struct, kw_only=True):
 
 
 class OneBackup(Backup, frozen=True, kw_only=True):
-    """One backup with its decks, as `ankibak show --json` prints it."""
+    """One backup with its decks and what was left out of it, as `ankibak show --json` prints it."""
 
     schema: int
-    decks: list[DeckStats]
+    decks: list[DeckStats] | None
+    skipped: list[Skipped]
 
 
 class Runs(Struct, kw_only=True):

@@ -56,7 +56,7 @@ def desk(folder: Path) -> Desk:
 def remove(folder: Path, ids: set[str]) -> None:
     repository = Repository.open(folder / "repository")
     with repository.writing("prune"):
-        prune._remove_backups(repository, ids)
+        prune._set_aside(repository, ids)
         repository.record("pruned", backups=sorted(ids), freed_bytes=1, inherited_bytes=0)
         repository.index()
 

@@ -43,8 +43,8 @@ def bare(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("settings", "args", "token", "words"),
     [
-        ("", ["--listen", "127.0.0.1:0"], False, "ankibak passwd"),
-        ("[security]\nauth_enabled = false\n", ["--listen", "127.0.0.1:0"], True, "ankibak passwd"),
+        ("", ["--listen", "127.0.0.1:0"], False, "passwd"),
+        ("[security]\nauth_enabled = false\n", ["--listen", "127.0.0.1:0"], True, "passwd"),
         ("[security]\nauth_enabled = false\npublic_read = true\n", ["--listen", "0.0.0.0:0"], True, "passwd"),
         ("[security]\npublic_read = true\n", ["--listen", "0.0.0.0:0"], True, "--listen 127.0.0.1"),
         ("", ["--listen", "nowhere"], True, "127.0.0.1:8088"),
@@ -66,7 +66,7 @@ def test_what_needs_no_socket_is_checked_before_there_is_one(bare, run_ankibak):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         words = ["serve", "--listen", f"127.0.0.1:{taken.getsockname()[1]}"]
         done = run_ankibak("-c", bare / "config.toml", *words, timeout=30)
-        assert (done.returncode, "ankibak passwd" in done.stderr) == (2, True), done.stderr
+        assert (done.returncode, "config.toml passwd\n" in done.stderr) == (2, True), done.stderr
         Logins(bare / "repository").add_token("one")
         done = run_ankibak("-c", bare / "config.toml", *words, timeout=30)
         assert (done.returncode, "address already in use" in done.stderr) == (2, True), done.stderr
