@@ -181,6 +181,9 @@ class History:
                 self._store(catalog, events.read(self.log), {})
                 count = len(catalog.entries())
         except CatalogError as error:
+            with suppress(OSError):
+                for name in (fresh.name, fresh.name + "-journal"):
+                    fresh.with_name(name).unlink(missing_ok=True)
             raise StorageError(
                 f"can't write the catalog {self.catalog_path}: {error}",
                 hint="Nothing is lost: it is made again by the next run, or by ankibak catalog rebuild.",
