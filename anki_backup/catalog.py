@@ -132,7 +132,7 @@ class Catalog:
             # SQLite would make it readable to all; its journal takes after it.
             with durable.storing(path):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        self._database = peewee.SqliteDatabase(uri, uri=True, pragmas=pragmas, timeout=5)
+        self._database = peewee.SqliteDatabase(uri, uri=True, pragmas=pragmas, timeout=5 if write else 1)
         self._database.bind(MODELS)
         with self._failing():
             self._database.connect()

@@ -108,7 +108,7 @@ def test_a_run_of_an_account_that_is_broken_off_is_gone_on_with(
         inspect=step(look),
         recover=lambda directory, facts: outcome(program(directory, "run")),
         check=step(check),
-        timeout=120,
+        timeout=30,
         environment=surroundings,
     )
     hold(base, trial, 5, 1)
