@@ -32,6 +32,7 @@ from anki_backup.terminal import Color
 
 HELP = ["-h", "--help"]
 INTERRUPTED = 130
+INCOMPLETE = 3
 DIGITS = 18
 REFUSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
@@ -58,7 +59,7 @@ def answer(argv: Sequence[str]) -> int:
     try:
         result = _invoke(list(argv), context)
         terminal.write("")
-        return result
+        return result or (INCOMPLETE if context.incomplete else 0)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except typer.Exit as leaving:

@@ -83,12 +83,13 @@ def vanished(history: History) -> dict[str, str]:
     for word in (b'"outcome":"created"', b'"event":"adopted"'):
         for line in events.mentioning(history.log, word):
             made = MADE.search(line.raw)
-            if made and made[1].decode() not in there and line.event:
+            if made and made[1].decode(errors="replace") not in there and line.event:
                 missing[str(line.event["backup"])] = str(line.event.get("source"))
     for word in (b'"event":"pruned"', events.ACCEPTED) if missing else ():
         for line in events.mentioning(history.log, word):
-            for backup in (line.event or {}).get("backups", ()):
-                missing.pop(backup, None)
+            backups = line.event and line.event.get("backups")
+            for backup in backups if isinstance(backups, list) else ():
+                missing.pop(str(backup), None)
     return missing
 
 

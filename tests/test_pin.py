@@ -85,3 +85,14 @@ def test_a_pin_outlives_the_catalog(run_ankibak, root):
 def test_what_cannot_be_pinned_is_refused(run_ankibak, root, words, code):
     assert run_ankibak("--repository", root, *words).returncode == code
     assert flags(run_ankibak, root) == "-"
+
+
+def test_a_catalog_that_cant_be_written_undoes_nothing(root, run_ankibak):
+    """What is in the log is so, and every reader reads it."""
+    catalog = root / "state" / "metadata.db"
+    catalog.unlink(missing_ok=True)
+    catalog.symlink_to("elsewhere")
+    for word, pinned in (("pin", True), ("unpin", False)):
+        done = run_ankibak("--repository", root, word, "latest", "--json")
+        assert (done.returncode, json.loads(done.stdout)["pinned"]) == (3, pinned)
+        assert done.stderr.startswith(f"warning: it is done, but can't write {catalog}: ")

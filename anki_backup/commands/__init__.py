@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from anki_backup import figures, locks, logs, terminal
-from anki_backup.errors import ConfigError, NotFoundError, UsageError
+from anki_backup.errors import ConfigError, NotFoundError, StorageError, UsageError
 from anki_backup.logs import Level, LogFormat
 from anki_backup.terminal import Color
 
@@ -83,6 +83,7 @@ class Context:
     color: Color = "auto"
     log_format: LogFormat = field(default_factory=lambda: logs.natural(sys.stderr))
     run_id: str = field(default_factory=logs.run_id)
+    incomplete: bool = False
 
     @cached_property
     def config(self) -> Config:
@@ -137,6 +138,14 @@ class Context:
     def has_repository(self) -> bool:
         """Whether there is one, as far as we may look; what keeps us from it is told when it is opened."""
         return any(os.path.exists(self.root / name) for name in ("repository.json", "backups"))
+
+    def index(self, repository: Repository) -> None:
+        """Bring the catalog up to date; a disk that refuses is told, and undoes nothing (3)."""
+        try:
+            repository.index()
+        except StorageError as error:
+            self.warn(f"it is done, but {error.message}")
+            self.incomplete = True
 
     def find(self, repository: Repository, text: str) -> Backup:
         """Return the backup that a person means; NotFoundError where there is none."""

@@ -31,7 +31,7 @@ def command(
         backup = context.find(repository, backup_id)
         if backup.alarm:
             repository.record("acknowledge", backup=backup.id)
-            repository.index()
+            context.index(repository)
     if not backup.alarm:
         context.say(f"backup {backup.id} has no open alarm")
     if as_json:

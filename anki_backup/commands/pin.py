@@ -35,7 +35,7 @@ def command(
         words = backup.label if label is None else label or None
         if not backup.pinned or words != backup.label:
             repository.record("pin", backup=backup.id, label=words)
-            repository.index()
+            context.index(repository)
     if as_json:
         terminal.print_json(repository.find(backup.id))
     else:

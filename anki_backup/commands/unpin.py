@@ -23,7 +23,7 @@ def command(
         was_pinned = repository.find(backup.id).pinned
         if was_pinned:
             repository.record("unpin", backup=backup.id)
-            repository.index()
+            context.index(repository)
     if as_json:
         terminal.print_json(repository.find(backup.id))
     else:

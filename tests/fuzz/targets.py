@@ -16,6 +16,7 @@ from anki_backup import (
     config,
     deltas,
     events,
+    gaps,
     header,
     lookup,
     medialist,
@@ -24,7 +25,7 @@ from anki_backup import (
 )
 from anki_backup.catalog import Catalog
 from anki_backup.entries import CatalogError, Entry
-from anki_backup.history import backup_of
+from anki_backup.history import History, backup_of
 from anki_backup.replay import Replay
 from tests.fuzz import Target, http, seeds, sync
 from tests.patching import patched
@@ -39,6 +40,13 @@ NOW = datetime(2027, 1, 1, tzinfo=UTC)
 def catalog() -> Catalog:
     """A catalog that is only written in transactions that are taken back."""
     return Catalog(seeds.folder() / "metadata.db", write=True)
+
+
+@cache
+def history() -> History:
+    """A repository that has a log and nothing else."""
+    (seeds.folder() / "state").mkdir()
+    return History(seeds.folder(), "0" * 32)
 
 
 class Undone(Exception):
@@ -63,7 +71,7 @@ def sealed(data: bytes) -> None:
 
 def event_log(data: bytes) -> None:
     """A log of lines whose checksums are right, but for one that is left as it is."""
-    path = seeds.folder() / "events.jsonl"
+    path = history().log
     whole = [b'%s,"crc32":"%08x"}\n' % (line, zlib.crc32(line)) for line in data.split(b"\n")]
     path.write_bytes(b"".join(whole) + data)
     replay = Replay()
@@ -81,6 +89,8 @@ def event_log(data: bytes) -> None:
     spoilt = [line.raw for line in events.damaged(path)]
     events.fold(path, NOW)
     assert [line.raw for line in events.damaged(path)] == spoilt or b"folded" in path.read_bytes()
+    gaps.accept(history(), NOW)
+    assert not gaps.vanished(history()) and not gaps.trouble(history())
 
 
 def object_header(data: bytes) -> None:
@@ -184,7 +194,7 @@ TARGETS = {
     for name, read, first, rooms in (
         ("manifest", manifest, (seeds.manifest(),), "model catalog history"),
         ("sealed", sealed, (model.seal({"a": 1}), model.seal({"sources": {"home": seeds.DAY}})), "model"),
-        ("events", event_log, (seeds.events(),), "events replay model catalog"),
+        ("events", event_log, (seeds.events(),), "events replay model catalog gaps"),
         (
             "header",
             object_header,
