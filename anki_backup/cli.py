@@ -117,7 +117,7 @@ class Words(TyperGroup):
 
 def _invoke(argv: list[str], context: Context) -> int:
     if not os.path.isdir(os.environ.get("TMPDIR") or "/tmp"):
-        del os.environ["TMPDIR"]  # we do without, Anki's library and programs of the user's would not
+        os.environ.pop("TMPDIR", None)  # we do without, Anki's library and programs of the user's would not
     # Typer draws its pages with rich; a pipe gets plain ones, without that import.
     pretty = terminal.is_terminal() and terminal.wants_color(sys.stdout, context.color)
     names = {"help_option_names": HELP}

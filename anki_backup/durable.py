@@ -241,15 +241,28 @@ def _syncfs(path: Path) -> bool:
     return True
 
 
+def empty(folder: Path) -> None:
+    """Remove all that a folder holds; nothing where it is a link."""
+    if folder.is_symlink():
+        return
+    with storing(folder), os.scandir(folder) as entries:
+        for entry in entries:
+            _remove(entry)
+
+
 def sweep(folder: Path) -> int:
     """Remove what a crash left as `.part` in `folder`; return how many there were."""
     found = 0
     with storing(folder), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(PART):
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path)
-                else:
-                    os.unlink(entry.path)
+                _remove(entry)
                 found += 1
     return found
+
+
+def _remove(entry: os.DirEntry[str]) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        shutil.rmtree(entry.path)
+    else:
+        os.unlink(entry.path)

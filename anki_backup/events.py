@@ -1,22 +1,22 @@
 """The event log: what happened, line by line, and no manifest holds.
 
-`state/events.jsonl` is append-only. Each line is a JSON object that ends in
+`state/events.jsonl` only grows. Each line is a JSON object that ends in
 `,"crc32":"xxxxxxxx"}`, the CRC-32 of the line's bytes before that member. `n`
-counts up by one. Known events:
+counts up. Known events:
 
     run_started  source                       run      run (n of its start), and a Run's fields
     pin          backup, label                unpin    backup
     alarm        backup, alarm                acknowledge  backup
     proof        backup                       rollback source, from, to, safety, pushed, outcome
     pruned       backups: what retention let go, freed_bytes, inherited_bytes
-    lost         remembered: the log had lost its end; did the catalog remember what that told?
+    lost         backups: the log had lost its end, which told of them; what the catalog remembers follows
     accepted     backups: what was lost, which a person took note of
     adopted      source, backup: a backup that an import made
     verified     findings: how much damage `verify` found
     folded       source, day, count: unchanged runs of that day without a warning, kept as one line
 
-Only folding rewrites the file, whole or not at all. A line that a crash tore is
-passed over; `verify` reports any other line that is not as it was written.
+Folding, and putting back what was lost (`gaps`), rewrite the file, whole or not at all.
+A line that a crash tore is passed over; `verify` reports any other line that is not as it was written.
 """
 
 from __future__ import annotations
@@ -225,7 +225,9 @@ def fold(path: Path, now: datetime) -> bool:
         return False
     old = {event["run"] for event in unchanged.values()}
     days = Counter(map(_day, unchanged.values()))
-    left, spoilt = Counter(days), {line.start for line in damaged(path)}
+    if damaged(path):  # the catalog, which a fold makes anew, may be all that remembers what they told
+        return False
+    left = Counter(days)
     kept: list[bytes] = []
     for line in read(path):
         if line.start in unchanged:
@@ -234,10 +236,7 @@ def fold(path: Path, now: datetime) -> bool:
             left[day] -= 1
             if not left[day]:  # the last of its day, so that numbers go on rising
                 kept.append(encode(_folded(event, days[day])))
-        elif line.number is None:
-            if line.start in spoilt:  # stays for `verify` to report; what a crash tore goes
-                kept.append(line.raw)
-        elif line.number not in old:
+        elif line.number is not None and line.number not in old:  # what a crash tore goes
             kept.append(line.raw)
     durable.write(path, b"".join(kept))
     return True

@@ -2,8 +2,9 @@
 
 The event log only grows. One that ends before what the catalog has read of it was cut off, put
 back from an older copy, or taken away. Whoever writes next notices, before lines of its own make
-the log look whole: a line `lost` says so, and the pins, labels, alarms and proofs that the catalog
-remembers are told again. Where nothing remembers them nobody knows what was pinned: `verify`
+the log look whole: a line `lost` says so and names the backups that it had told of, and the pins,
+labels, alarms and proofs that the catalog remembers are told again. Where no catalog remembers
+them, backups that the log doesn't tell of give it away: nobody knows what was pinned, so `verify`
 tells, and nothing is pruned, until a person accepts it (`ankibak catalog rebuild`).
 
 Backups go by `prune` alone, and the log tells which; what was made and went otherwise was lost.
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from anki_backup import durable, events
@@ -28,99 +29,120 @@ from anki_backup.history import History
 from anki_backup.replay import BLANK, Replay
 
 PUT_BACK = "the event log had lost its end; pins, labels and alarms were put back from the catalog"
-GONE = "the event log was lost, and with it what was pinned, labelled or an alarm"
+GONE = "the event log lost what it told of some backups, and so perhaps pins, labels and alarms"
 SHORTER = "the event log is shorter than it was: it may have held a pin"
 SPOILT = "the event log is damaged: it may have held a pin"
 ACCEPT = "Look through the backups, pin what must stay, then accept what is lost: ankibak catalog rebuild"
-MADE = re.compile(rb'"backup":"([^"]+)"')
+MADE = (b'"outcome":"created"', b'"event":"adopted"')
+TAKEN = (b'"event":"pruned"', b'"event":"lost"', events.ACCEPTED)
+BACKUP = re.compile(rb'"backup":"([^"]+)"')
+
+
+class Account(NamedTuple):
+    """What the log tells of backups: all that it knows, and the lines of those that should be there."""
+
+    known: set[str]
+    left: dict[str, events.Line]
 
 
 def notice(history: History, at: datetime) -> str | None:
-    """Note what the log lost, with what is remembered of it, and return that in words.
+    """Note that the log lost its end, with what the catalog remembers of it, and return that in words.
 
-    The caller holds the lock and has not written yet.
+    The caller holds the lock and has not written yet. What a full disk refuses is left to the next one.
     """
-    ends, known = _end(history), _catalogued(history.catalog_path)
-    if known > ends:
-        with suppress(CatalogError):
-            _write(history, known, at, {"event": "lost", "remembered": True})
+    known = _catalogued(history.catalog_path)
+    if known > _end(history):
+        with suppress(CatalogError, StorageError):
+            with history.catalog() as catalog:
+                pruned = vanished(history).keys() - {entry.id for entry in catalog.entries()}
+            names = sorted(pruned | (set(history.ids()) - _account(history).known))
+            _write(history, known, at, {"event": "lost", "backups": names})
             return PUT_BACK
-    elif ends or not _bare(history):
-        return None
-    events.append(history.log, "lost", at, remembered=False)
-    return f"{GONE}. {ACCEPT}"
+    return None
 
 
 def trouble(history: History) -> DamageError | None:
     """Return what the log lost that nobody has put back or accepted."""
-    ends, accepted = _end(history), _last(history, events.ACCEPTED)
-    if any(events.damaged(history.log)):
+    known = _catalogued(history.catalog_path)  # first: a writer beside us writes the log first
+    if events.damaged(history.log):
         return DamageError(SPOILT, hint=ACCEPT)
-    if _catalogued(history.catalog_path) > ends:
+    if known > _end(history):
         return DamageError(SHORTER, hint=ACCEPT)
-    if _last(history, b'"remembered":false') > accepted or (not ends and _bare(history)):
-        return DamageError(GONE, hint=ACCEPT)
-    return None
+    return DamageError(GONE, hint=ACCEPT) if _untold(history) else None
 
 
 def accept(history: History, at: datetime) -> list[str]:
     """Take what is there for all that there is; return in words what was lost. The caller holds the lock."""
-    gone = vanished(history)
+    gone, untold = vanished(history), _untold(history)
     lost = [f"backup {backup} of {source} was lost" for backup, source in sorted(gone.items())]
     if told := trouble(history):
         lost.append(told.message)
     if lost:
+        names = sorted({*gone, *untold})
         try:
-            _write(history, _end(history), at, {"event": "accepted", "backups": sorted(gone)})
+            _write(history, _end(history), at, {"event": "accepted", "backups": names})
         except CatalogError:
-            events.append(history.log, "accepted", at, backups=sorted(gone))
+            events.append(history.log, "accepted", at, backups=names)
     return lost
 
 
 def vanished(history: History) -> dict[str, str]:
     """Return backup -> source of what was made and is not there, though no prune took it."""
-    there, missing = {*history.ids(), *_aside(history)}, {}
-    for word in (b'"outcome":"created"', b'"event":"adopted"'):
-        for line in events.mentioning(history.log, word):
-            made = MADE.search(line.raw)
-            if made and made[1].decode(errors="replace") not in there and line.event:
-                missing[str(line.event["backup"])] = str(line.event.get("source"))
-    for word in (b'"event":"pruned"', events.ACCEPTED) if missing else ():
-        for line in events.mentioning(history.log, word):
-            backups = line.event and line.event.get("backups")
-            for backup in backups if isinstance(backups, list) else ():
-                missing.pop(str(backup), None)
-    return missing
+    account = _account(history)
+    there = {*history.ids(), *_aside(history)}
+    lines = {name: line.event for name, line in account.left.items() if name not in there}
+    return {name: str(event.get("source")) for name, event in lines.items() if event}
 
 
 def tell_pruned(history: History, at: datetime) -> bool:
     """Tell the log what a prune that died had set aside; say whether all there may be deleted now."""
-    made = [name for name in _aside(history) if any(events.mentioning(history.log, f'"{name}"'.encode()))]
+    aside = _aside(history)
+    gone = sorted(set(aside) & _account(history).left.keys()) if aside else []
     try:
-        if made:
-            events.append(history.log, "pruned", at, backups=sorted(made), freed_bytes=0)
+        if gone:
+            events.append(history.log, "pruned", at, backups=gone, freed_bytes=0)
         return True
     except StorageError:  # a full disk: they stay set aside until there is room for a line
         return False
+
+
+def _untold(history: History) -> list[str]:
+    """Return the backups that runs made and the log doesn't tell of, if they are more than crashes explain.
+
+    A run that dies between the two leaves one: the newest, or one for each that is told as interrupted.
+    """
+    untold = set(history.ids()) - _account(history).known
+    if len(untold) < 2:
+        return []
+    untold = {manifest.id for manifest in history.manifests(untold) if manifest.origin != "import"}
+    died = sum(1 for _ in events.mentioning(history.log, b'"outcome":"interrupted"'))
+    return sorted(untold) if len(untold) > died + 1 else []
+
+
+def _account(history: History) -> Account:
+    made = [line for word in MADE for line in events.mentioning(history.log, word)]
+    taken = [line for word in TAKEN for line in events.mentioning(history.log, word)]
+    account, begun = Account(set(), {}), {line.start for line in made}
+    for line in sorted([*made, *taken], key=lambda line: line.start):
+        if line.start in begun:
+            if found := BACKUP.search(line.raw):
+                account.left[found[1].decode(errors="replace")] = line
+        else:
+            names = line.event and line.event.get("backups")
+            for name in names if isinstance(names, list) else ():
+                account.left.pop(str(name), None)
+                account.known.add(str(name))
+    account.known.update(account.left)
+    return account
 
 
 def _aside(history: History) -> list[str]:
     return [path.name.removesuffix(durable.PART) for path in history.root.glob(f"backups/*{durable.PART}")]
 
 
-def _bare(history: History) -> bool:
-    """Say whether runs made backups, of which a log has to tell; a crash may keep it from telling of one."""
-    ids = history.ids()
-    return len(ids) > 1 and any(manifest.origin != "import" for manifest in history.manifests(ids))
-
-
 def _end(history: History) -> int:
     newest = events.last(history.log)
     return newest["n"] if newest else 0
-
-
-def _last(history: History, word: bytes) -> int:
-    return max((line.number or 0 for line in events.mentioning(history.log, word)), default=0)
 
 
 def _catalogued(path: Path) -> int:

@@ -14,7 +14,7 @@ from anki_backup.model import MediaFile, Origin, Skipped, file_name_text
 from anki_backup.objects import ObjectStore
 from anki_backup.settings import Alarms
 
-SOME = 8
+NAMED = 8
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 
 
@@ -76,10 +76,10 @@ def _unsynced(files: Iterable[MediaFile]) -> Iterator[str]:
     """Say of media that are new to us which of them Anki keeps to this machine; of many, of some."""
     reasons = ((file, filenames.why_not_synced(file.name, file.size)) for file in files)
     odd = [(file_name_text(file.name), reason) for file, reason in reasons if reason]
-    for name, reason in odd[:SOME]:
+    for name, reason in odd[:NAMED]:
         yield f"media file {name} is kept, but Anki will not sync it: {reason}"
-    if len(odd) > SOME:
-        yield f"Anki will not sync {len(odd) - SOME:,} more media files, which are kept too"
+    if len(odd) > NAMED:
+        yield f"Anki will not sync {len(odd) - NAMED:,} more media files, which are kept too"
 
 
 def missing(folder: Path, path: Path, files_before: int) -> Media:

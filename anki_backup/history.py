@@ -209,8 +209,7 @@ def _follows(line: events.Line, number: int) -> bool:
 
 def missed_nothing(added: Iterable[Backup], lines: list[events.Line]) -> bool:
     """Say whether these events tell of the making of each backup: then no earlier one speaks of it."""
-    told = [line.event for line in lines if line.event]
-    made = {event.get("backup") for event in told if event["event"] in ("run", "adopted")}
+    made = {line.event.get("backup") for line in lines if line.event and line.event["event"] == "run"}
     return all(backup.id in made for backup in added)
 
 

@@ -7,13 +7,14 @@ begins with costs nothing: who reads asks the manifests, who writes next writes 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
 
 from anki_backup import durable
-from anki_backup.errors import DamageError, RepositoryError
+from anki_backup.errors import DamageError, RepositoryError, StorageError
 from anki_backup.model import FORMAT, ID_PATTERN, BackupManifest, seal, unseal
 
 NAME = "repository.json"
@@ -61,14 +62,16 @@ def written(root: Path) -> Identity | None:
 
 
 def of_manifests(root: Path) -> Identity | None:
-    """Return which repository the newest manifest that can be read belongs to; None without any."""
+    """Return which repository most manifests belong to; None without any, or where two are as likely."""
+    told: Counter[Identity] = Counter()
     with suppress(OSError):
-        for name in sorted(filter(ID_PATTERN.fullmatch, os.listdir(root / "backups")), reverse=True):
+        for name in filter(ID_PATTERN.fullmatch, os.listdir(root / "backups")):
             with suppress(OSError, DamageError):
                 data = (root / "backups" / name / "metadata.json").read_bytes()
                 found = unseal(data, BackupManifest, name)
-                return Identity(format=found.format, id=found.repository)
-    return None
+                told[Identity(format=found.format, id=found.repository)] += 1
+    most = [known for known, count in told.items() if count == max(told.values())]
+    return most[0] if len(most) == 1 else None
 
 
 def trouble(root: Path) -> str | None:
@@ -81,10 +84,11 @@ def trouble(root: Path) -> str | None:
 
 def mend(root: Path, known: Identity) -> str | None:
     """Write `repository.json` anew if it can't be read, and say so; the caller holds the lock."""
-    if not trouble(root):
-        return None
-    put(root, known)
-    return MENDED
+    if trouble(root):
+        with suppress(StorageError):  # of a full disk: then all goes on without
+            put(root, known)
+            return MENDED
+    return None
 
 
 def put(root: Path, known: Identity) -> None:

@@ -229,8 +229,8 @@ def _set_aside(repository: Repository, goes: Collection[str]) -> int:
     # Before an object goes: a backup that comes back after a power cut must be whole.
     with durable.storing(folder):
         durable.sync_directory(folder)
-        for path in folder.glob(f"*{durable.PART}/*"):
-            path.unlink()
+        for backup_id in goes:
+            durable.empty(folder / (backup_id + durable.PART))
     return freed
 
 

@@ -72,7 +72,8 @@ class Repository:
         self.batch = durable.Batch(root)
         self.store = ObjectStore(root / "objects", self.batch)
         self.settled: swap.Settled | None = None
-        self.lost: str | None = None
+        self.mended: list[str] = []
+        self.tell: Callable[[str], object] = lambda words: None
 
     @classmethod
     def open(cls, root: Path) -> Repository:
@@ -158,17 +159,21 @@ class Repository:
     def writing(self, command: str, wait_s: float = 0) -> Iterator[None]:
         """Hold the lock; what a dead writer left is swept away and its run marked interrupted.
 
-        A rollback that was interrupted is finished or reversed: `settled` tells; `lost`, what the log lost.
+        A rollback that was interrupted is finished or reversed: `settled` tells. What else
+        had to be mended is told by `tell`, and stands in `mended`.
         """
         with locks.lock(self.root / "state" / "lock", command, wait_s):
             for part in PARTS:
                 durable.make_directory(self.root / part)
+            newest = events.last(self.history.log)
             mended = identity.mend(self.root, Identity(format=self.format, id=self.id))
-            self.lost = gaps.notice(self.history, now()) or mended
+            put_back = gaps.notice(self.history, now())
+            self.mended = [words for words in (mended, put_back) if words]
+            for words in self.mended:
+                self.tell(words)
             for part in PARTS if gaps.tell_pruned(self.history, now()) else PARTS[1:]:
                 durable.sweep(self.root / part)
-            newest = events.last(self.history.log)
-            if newest and newest["event"] == "run_started":
+            if newest and newest["event"] == "run_started" and not put_back:
                 self._interrupt(newest)
             swap.sweep(self.root)
             self.settled = swap.settle(self.root)

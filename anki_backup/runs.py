@@ -58,9 +58,8 @@ def back_up_held(repository: Repository, source: Source, options: Options) -> Re
         options.before()
         attempt = Attempt(repository, source, options)
         backup = attempt.go()
-        lost = [repository.lost] if repository.lost else []
-        warnings, incomplete = (*lost, *attempt.warnings), attempt.incomplete or bool(lost)
-        result = Result(run, backup, warnings, incomplete, alarmed=late)
+        warnings, mended = (*repository.mended, *attempt.warnings), bool(repository.mended)
+        result = Result(run, backup, warnings, attempt.incomplete or mended, alarmed=late)
     except (Terminated, KeyboardInterrupt):
         _record(repository, number, Result(_ended(run, clock, outcome="interrupted", reason=None)))
         raise
@@ -78,7 +77,8 @@ def back_up_held(repository: Repository, source: Source, options: Options) -> Re
     except AnkibakError as error:
         told = RunError(code=error.code, message=error.message, hint=error.hint)
         failed = _ended(run, clock, outcome="failed", reason=None, error=told)
-        return _record(repository, number, Result(failed, error=error, alarmed=late))
+        warnings = tuple(repository.mended)
+        return _record(repository, number, Result(failed, None, warnings, error=error, alarmed=late))
     if backup:
         result = _compared(repository, result, attempt.mark.backup if attempt.mark else None, options)
         made = {"outcome": "created", "reason": None, "backup": backup.id}

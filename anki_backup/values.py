@@ -146,7 +146,7 @@ def read(value: Any, kind: Any, folder: Path, home: str | None) -> Any:
         if isinstance(error.__cause__, ValueError):
             told = str(error.__cause__)
             raise ValueError(
-                f"{told}, not {_shown(value, kind)}" if told[:7] == "expects" else told
+                f"{told}, not {_shown(value, kind)}" if told.startswith("expects") else told
             ) from None
         raise ValueError(f"expects {title(kind)}, not {_shown(value, kind)}") from None
 

@@ -1,20 +1,16 @@
-"""A backup, or the log, is lost or can't be read: that is told, nothing more goes, and all goes on."""
+"""The event log lost something: it is told, put back, or accepted; nothing is pruned while nobody knows."""
 
 from __future__ import annotations
 
-import json
 import shutil
+from datetime import timedelta
 
 import pytest
 
-from anki_backup import gaps
-from anki_backup.errors import StorageError
-from anki_backup.model import now
+from anki_backup import events, gaps
+from anki_backup.model import Alarm, now
 from anki_backup.repository import Repository
-from anki_backup.verify import verify
-from tests.homes import Home
 from tests.made_collections import make_varied
-from tests.test_runs import EDIT
 from tests.typed_home import Home as TypedHome
 
 
@@ -24,215 +20,116 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def home(tmp_path, made):
-    home = Home(tmp_path, made)
-    for _ in range(3):
-        home.run(EDIT)
-    return home
-
-
-def kinds(home):
-    return [(finding.kind, finding.backup) for finding in verify(home.repository, [], False).findings]
-
-
-def folder(home, backup):
-    return home.repository.root / "backups" / backup.id
-
-
-@pytest.mark.parametrize("which", [0, 1, 2])
-def test_a_backup_that_vanished_is_found_until_a_person_accepts_it(home, which):
-    lost = home.repository.backups()[which]
-    assert kinds(home) == []
-    shutil.rmtree(folder(home, lost))
-    assert kinds(home) == [("backup", lost.id)]
-    assert accepted(home) == [f"backup {lost.id} of home was lost"]
-    assert kinds(home) == []
-    assert accepted(home) == []
-
-
-def accepted(home):
-    repository = home.repository
-    with repository.writing("test"):
-        lost = gaps.accept(repository.history, now())
-        repository.rebuild_catalog()
-    return lost
-
-
-def test_a_backup_that_was_pruned_is_not_missed(home):
-    newest = home.repository.backups()[0]
-    shutil.rmtree(folder(home, newest))
-    with home.repository.writing("test"):
-        home.repository.record("pruned", backups=[newest.id], freed_bytes=0, inherited_bytes=0)
-    assert kinds(home) == []
-
-
-def test_a_backup_that_a_prune_which_died_had_set_aside_is_told_to_be_pruned(home):
-    newest = home.repository.backups()[0]
-    path = folder(home, newest)
-    aside = path.rename(path.with_name(path.name + ".part"))
-    assert kinds(home) == []
-    with home.repository.writing("test"):
-        pass
-    assert not aside.exists()
-    assert kinds(home) == []
-
-
-def test_on_a_full_disk_what_was_set_aside_stays_there(home, monkeypatch):
-    path = folder(home, home.repository.backups()[0])
-    aside = path.rename(path.with_name(path.name + ".part"))
-
-    def full(*_, **__):
-        raise StorageError("no space")
-
-    monkeypatch.setattr("anki_backup.durable.append", full)
-    with home.repository.writing("test"):
-        pass
-    assert aside.exists()
-    monkeypatch.undo()
-    with home.repository.writing("test"):
-        pass
-    assert not aside.exists() and kinds(home) == []
-
-
-@pytest.mark.parametrize("edit", [[], [EDIT]])
-def test_a_newest_backup_that_cant_be_read_keeps_nobody_from_making_another(home, edit):
-    newest, *before = home.repository.backups()
-    path = folder(home, newest) / "metadata.json"
-    path.chmod(0o600)
-    path.write_text("x")
-    home.run(*edit)
-    made = home.repository.backups()[0]
-    assert made.id not in {newest.id, *(backup.id for backup in before)}
-    assert kinds(home) == [("manifest", newest.id)]
-    assert json.loads((folder(home, made) / "metadata.json").read_text())["sequence"] > newest.sequence
-
-
-@pytest.fixture
 def typed(tmp_path, made, run_ankibak):
-    """Two backups, the older one pinned, of which retention would keep one."""
-    home = TypedHome(tmp_path, run_ankibak)
-    home.profile.mkdir()
-    shutil.copy(made, home.collection)
-    home.config.write_text(home.config.read_text() + "[retention]\nlast = 1\n")
-    for _ in range(2):
-        home.type("run", "--force")
-    home.type("pin", listed(home)[-1]["id"], "--label", "before the exam")
-    home.type("run", "--force")
-    return home
+    return TypedHome.with_history(tmp_path, run_ankibak, made)
 
 
-def listed(home):
-    return json.loads(home.type("list", "--json"))["backups"]
+def test_a_state_folder_of_an_earlier_day_keeps_what_was_pinned_since(typed, tmp_path):
+    """The catalog that was put back with the log remembers no more than that."""
+    shutil.copytree(typed.root / "state", tmp_path / "state")
+    typed.type("run", "--force")
+    typed.type("pin", "latest")
+    pinned = typed.listed()[0]["id"]
+    typed.type("run", "--force")
+    shutil.rmtree(typed.root / "state")
+    shutil.copytree(tmp_path / "state", typed.root / "state")
+    assert gaps.GONE in typed.finding()
+    typed.type("prune", "--yes", code=6)
+    typed.type("pin", pinned)
+    assert gaps.GONE in typed.type("catalog", "rebuild", code=3)
+    typed.type("verify")
+    typed.type("prune", "--yes")
+    assert pinned in {backup["id"] for backup in typed.listed()}
 
 
-def finding(home):
-    """Return the one thing that is found."""
-    home.type("verify", code=6)
-    (found,) = verify(Repository.open(home.root), [], False).findings
-    return found.message
-
-
-def log(home):
-    return home.root / "state" / "events.jsonl"
-
-
-@pytest.mark.parametrize("command", [["run", "--force"], ["run"], ["prune", "--yes"], ["catalog", "rebuild"]])
+@pytest.mark.parametrize("command", [["run", "--force"], ["run"], ["pin", "latest"], ["catalog", "rebuild"]])
 def test_what_a_log_that_was_cut_had_told_is_put_back_from_the_catalog(typed, command):
     """Whoever writes first; the pin stays, and the catalog can be made anew from the log."""
-    lines = log(typed).read_bytes().splitlines(keepends=True)
-    log(typed).write_bytes(b"".join(lines[:3]))
-    assert "the event log is shorter than it was" in finding(typed)
+    lines = typed.log.read_bytes().splitlines(keepends=True)
+    typed.log.write_bytes(b"".join(lines[:3]))
+    assert "the event log is shorter than it was" in typed.finding()
     typed.type("prune", "--yes", code=6)
-    pinned = [backup["id"] for backup in listed(typed) if backup["label"] == "before the exam"]
-    if command[0] == "prune":
-        command = ["run"]
+    pinned = [backup["id"] for backup in typed.listed() if backup["label"] == "before the exam"]
     assert "put back from the catalog" in typed.type(*command, code=3)
     typed.type("verify")
     typed.type("catalog", "rebuild")
-    assert [backup["id"] for backup in listed(typed) if backup["pinned"]] == pinned
+    assert pinned[0] in {backup["id"] for backup in typed.listed() if backup["pinned"]}
     typed.type("prune", "--yes")
-    assert pinned[0] in {backup["id"] for backup in listed(typed)}
+    assert pinned[0] in {backup["id"] for backup in typed.listed()}
 
 
 def test_without_log_and_catalog_nothing_is_pruned_until_a_person_accepts_it(typed):
-    log(typed).unlink()
+    typed.log.unlink()
     (typed.root / "state" / "metadata.db").unlink()
-    assert "the event log was lost" in finding(typed)
+    assert gaps.GONE in typed.finding()
     typed.type("prune", "--yes", code=6)
-    before = len(listed(typed))
-    assert "the event log was lost" in typed.type("run", "--force", code=3)
+    before = len(typed.listed())
+    assert f"nothing was pruned: {gaps.GONE}" in typed.type("run", "--force", code=3)
     typed.type("run", "--force")
-    assert "the event log was lost" in finding(typed)
+    assert gaps.GONE in typed.finding()
     typed.type("prune", "--yes", code=6)
-    assert len(listed(typed)) == before + 2
-    assert "the event log was lost" in typed.type("catalog", "rebuild", code=3)
+    assert len(typed.listed()) == before + 2
+    assert gaps.GONE in typed.type("catalog", "rebuild", code=3)
     typed.type("verify")
     typed.type("prune", "--yes")
-    assert len(listed(typed)) == 1
+    assert len(typed.listed()) == 1
 
 
 def test_a_damaged_line_that_a_person_accepted_is_damage_no_more(typed):
     """The pin that it told stays: the catalog remembers it."""
-    lines = log(typed).read_bytes().splitlines(keepends=True)
+    lines = typed.log.read_bytes().splitlines(keepends=True)
     at = next(number for number, line in enumerate(lines) if b'"pin"' in line)
     lines[at] = lines[at].replace(b"exam", b"exbm")
-    log(typed).write_bytes(b"".join(lines))
-    assert "the event log is damaged" in finding(typed)
+    typed.log.write_bytes(b"".join(lines))
+    assert "the event log is damaged" in typed.finding()
     typed.type("prune", "--yes", code=6)
     assert "damaged" in typed.type("catalog", "rebuild", code=3)
     typed.type("verify")
     typed.type("catalog", "rebuild")
-    assert [backup["label"] for backup in listed(typed) if backup["pinned"]] == ["before the exam"]
+    assert [backup["label"] for backup in typed.listed() if backup["pinned"]] == ["before the exam"]
 
 
-def test_an_index_that_lacks_a_backup_says_so(typed):
-    path = typed.root / "backups" / listed(typed)[0]["id"] / "metadata.json"
-    path.write_text("x")
-    assert path.parent.name in typed.type("catalog", "rebuild", code=6)
+def test_no_fold_takes_from_the_catalog_what_a_damaged_line_had_told(typed):
+    lines = typed.log.read_bytes().splitlines(keepends=True)
+    at = next(number for number, line in enumerate(lines) if b'"pin"' in line)
+    lines[at] = lines[at].replace(b"exam", b"exbm")
+    typed.log.write_bytes(b"".join(lines))
+    repository = Repository.open(typed.root)
+    with repository.writing("test"):
+        assert not events.fold(typed.log, now() + timedelta(days=50))
+        repository.index()
+    assert "before the exam" in [backup["label"] for backup in typed.listed()]
 
 
-def test_a_damaged_or_missing_repository_json_keeps_nobody_from_reading_and_is_written_anew(typed):
-    """Each manifest names its repository."""
-    path = typed.root / "repository.json"
-    good, before = path.read_bytes(), listed(typed)
-    for make in (path.unlink, lambda: path.write_text("x"), lambda: path.write_text("")):
-        make()
-        assert listed(typed) == before
-        assert "repository.json" in finding(typed)
-        assert "written anew" in typed.type("run", "--force", code=3)
-        assert path.read_bytes() == good
-        typed.type("verify")
-        before = listed(typed)
+def test_an_alarm_and_a_proof_are_put_back_too(typed):
+    repository = Repository.open(typed.root)
+    newest, before = (backup["id"] for backup in typed.listed()[:2])
+    with repository.writing("test"):
+        alarm = Alarm(kind="cards", before=9, after=1, since=now())
+        kept = typed.log.read_bytes()
+        repository.record("alarm", backup=newest, alarm=alarm)
+        repository.record("proof", backup=before)
+        repository.index()
+    wanted = typed.listed()
+    typed.log.write_bytes(kept)
+    typed.type("run", code=3)
+    assert typed.listed() == wanted
+    typed.type("catalog", "rebuild")
+    assert typed.listed() == wanted
+    assert wanted[0]["alarm"] and wanted[1]["verified_at"]
 
 
-def test_a_damaged_repository_json_of_an_empty_repository_is_told_by_its_path(typed):
-    shutil.rmtree(typed.root / "backups")
-    (typed.root / "repository.json").write_text("x")
-    told = typed.type("list", code=6)
-    assert f"{typed.root}/repository.json is not the JSON" in told and "from a copy" in told
+def test_what_was_pruned_in_lines_that_were_lost_is_not_missed(typed):
+    kept = typed.log.read_bytes()
+    typed.type("prune", "--yes")
+    typed.log.write_bytes(kept)
+    assert "put back" in typed.type("run", "--force", code=3)
+    typed.type("verify")
 
 
-def test_what_was_left_out_is_shown_and_so_is_damage_of_what_is_shown(typed):
-    typed.media.mkdir()
-    (typed.media / "link.jpg").symlink_to("nowhere")
-    typed.type("run", "--force")
-    name = listed(typed)[0]["id"]
-    reason = "is a symbolic link, not a file"
-    assert f"skipped\tlink.jpg\t{reason}\n" in typed.type("show", name)
-    shown = json.loads(typed.type("show", name, "--json"))
-    assert shown["skipped"] == [{"name": "link.jpg", "reason": reason}]
-    for file, words in (("stats.json", ["show", name, "--decks"]), ("metadata.json", ["show", name])):
-        path = typed.root / "backups" / name / file
-        path.write_text("x")
-        told = typed.type(*words, code=6)
-        assert f"{file} of backup {name}" in told and told.endswith(" verify\n")
-
-
-def test_damaged_statistics_keep_no_export_back(typed, tmp_path):
-    name = listed(typed)[0]["id"]
-    (typed.root / "backups" / name / "stats.json").write_text("x")
-    for word in ("dir", "zip", "tar.zst"):
-        target = tmp_path / f"out.{word}"
-        assert "stats.json" in typed.type("export", name, "-o", target, "--format", word, code=6)
-        assert target.exists()
-    assert (tmp_path / "out.dir" / "collection.anki2").read_bytes() == typed.collection.read_bytes()
+def test_a_rebuild_that_fails_has_told_what_was_lost(typed, monkeypatch):
+    """For it is accepted then."""
+    shutil.rmtree(typed.root / "backups" / typed.listed()[0]["id"])
+    (typed.root / "state" / "metadata.db").unlink()
+    (typed.root / "state" / "metadata.db").mkdir()
+    assert "was lost" in typed.type("catalog", "rebuild", code=8)

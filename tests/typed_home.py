@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 
 from anki.collection import Collection
 
 from anki_backup import content
 from anki_backup.repository import Repository
+from anki_backup.verify import verify
 
 SIDE = ("-wal", "-shm", "-journal")
 
@@ -24,6 +26,33 @@ class Home:
             '[storage]\nroot = "repository"\n[sources.home]\nkind = "profile"\npath = "User 1"\n'
         )
         self._run = run_ankibak
+
+    @classmethod
+    def with_history(cls, folder, run_ankibak, made):
+        """Three backups of a collection, the second one pinned, of which retention would keep one."""
+        home = cls(folder, run_ankibak)
+        home.profile.mkdir()
+        shutil.copy(made, home.collection)
+        home.config.write_text(home.config.read_text() + "[retention]\nlast = 1\n")
+        for _ in range(2):
+            home.type("run", "--force")
+        home.type("pin", "latest", "--label", "before the exam")
+        home.type("run", "--force")
+        return home
+
+    @property
+    def log(self):
+        return self.root / "state" / "events.jsonl"
+
+    def listed(self):
+        """Return all backups, newest first."""
+        return json.loads(self.type("list", "--json"))["backups"]
+
+    def finding(self):
+        """Return the one thing that `verify` finds."""
+        self.type("verify", code=6)
+        (found,) = verify(Repository.open(self.root), [], False).findings
+        return found.message
 
     def type(self, *words, code=0):
         done = self._run("-c", self.config, *words)

@@ -119,10 +119,15 @@ class Context:
         from anki_backup.repository import Repository
 
         repository = Repository.open(self.root)
+        repository.tell = self._mended
         interrupted = (repository.root / "state" / "rollback.json").exists()
         if interrupted and locks.holder(repository.history.lock) is None:
             self.warn("a rollback was interrupted; the next run finishes or reverses it: ankibak run")
         return repository
+
+    def _mended(self, words: str) -> None:
+        self.warn(words)
+        self.incomplete = True
 
     def made_repository(self) -> Repository:
         """Open the repository for writing; where there is none yet, make it and say so."""

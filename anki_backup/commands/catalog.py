@@ -32,10 +32,10 @@ def rebuild(
     context: Context = ctx.obj
     repository = context.repository()
     with repository.writing("catalog rebuild"):
-        lost = gaps.accept(repository.history, now())
+        for words in gaps.accept(repository.history, now()):
+            context.warn(words)
+            context.incomplete = True
         backups = repository.rebuild_catalog()
-    for words in [repository.lost, *lost] if repository.lost else lost:
-        context.warn(words)
     if as_json:
         terminal.print_json({"backups": backups})
     elif terminal.is_terminal():
@@ -47,5 +47,3 @@ def rebuild(
             f"not in the index, for they can't be read: {', '.join(unread)}",
             hint="See what is wrong: ankibak verify",
         )
-    if lost or repository.lost:
-        raise typer.Exit(3)

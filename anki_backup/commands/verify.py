@@ -13,6 +13,7 @@ from anki_backup.repository import Repository
 from anki_backup.terminal import Column
 
 INDEX = "What the backups hold is whole. Make the catalog anew: ankibak catalog rebuild"
+LOST = "Look through what is left, then accept what is lost: ankibak catalog rebuild"
 ELSEWHERE = "Keep the folder as it is, and make a new backup elsewhere: ankibak run --repository PATH"
 COLUMNS = (
     Column("Backup", style="cyan"),
@@ -66,7 +67,7 @@ def command(
     if found:
         raise DamageError(
             f"there is damage in {repository.root}: {figures.counted(len(found), 'finding')}",
-            hint=INDEX if all(item.kind == "catalog" for item in found) else ELSEWHERE,
+            hint=_hint(found),
         )
     if terminal.is_terminal() and not as_json:
         depth = "every byte read" if read_data else "add --read-data to read every byte"
@@ -75,6 +76,12 @@ def command(
             context.say(f"restored, opened with Anki's library and compared: {proven}")
     if not recorded:
         raise typer.Exit(INCOMPLETE)
+
+
+def _hint(found: list[verify.Finding]) -> str:
+    if all(item.kind in ("catalog", "repository") for item in found):
+        return INDEX
+    return LOST if all(verify.ACCEPT in item.message for item in found) else ELSEWHERE
 
 
 def _prove(

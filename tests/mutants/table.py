@@ -107,7 +107,7 @@ MUTANTS = [
     Mutant(
         "a run whose writer died is not recorded",
         "anki_backup/repository.py",
-        'if newest and newest["event"] == "run_started":',
+        'if newest and newest["event"] == "run_started" and not put_back:',
         "if False:",
         ("tests/test_repository_log.py",),
     ),
@@ -202,8 +202,8 @@ MUTANTS = [
     Mutant(
         "verify does not look at the event log",
         "anki_backup/verify.py",
-        "for line in events.damaged(history.log):",
-        "for line in []:",
+        "for line in (damaged := events.damaged(history.log)):",
+        "for line in (damaged := []):",
         (VERIFY,),
     ),
 ]

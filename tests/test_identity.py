@@ -1,0 +1,55 @@
+"""A lost `repository.json` costs nothing: each manifest names its repository."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.made_collections import make_varied
+from tests.typed_home import Home as TypedHome
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_varied(tmp_path_factory.mktemp("made") / "collection.anki2")
+
+
+@pytest.fixture
+def typed(tmp_path, made, run_ankibak):
+    return TypedHome.with_history(tmp_path, run_ankibak, made)
+
+
+def test_a_damaged_or_missing_repository_json_keeps_nobody_from_reading_and_is_written_anew(typed):
+    """Each manifest names its repository."""
+    path = typed.root / "repository.json"
+    good, before = path.read_bytes(), typed.listed()
+    for make in (path.unlink, lambda: path.write_text("x"), lambda: path.write_text("")):
+        make()
+        assert typed.listed() == before
+        assert "repository.json" in typed.finding()
+        assert "written anew" in typed.type("run", "--force", code=3)
+        assert path.read_bytes() == good
+        typed.type("verify")
+        before = typed.listed()
+
+
+def test_a_damaged_repository_json_of_an_empty_repository_is_told_by_its_path(typed):
+    shutil.rmtree(typed.root / "backups")
+    (typed.root / "repository.json").write_text("x")
+    told = typed.type("list", code=6)
+    assert f"{typed.root}/repository.json is not the JSON" in told and "from a copy" in told
+
+
+def test_a_foreign_manifest_makes_no_repository_of_its_own(typed, tmp_path, made, run_ankibak):
+    (tmp_path / "other").mkdir()
+    other = TypedHome(tmp_path / "other", run_ankibak)
+    other.profile.mkdir()
+    shutil.copy(made, other.collection)
+    name = other.back_up()
+    foreign = typed.root / "backups" / "2099-01-01T00-00-00Z"
+    shutil.copytree(other.root / "backups" / name, foreign)
+    good = (typed.root / "repository.json").read_bytes()
+    (typed.root / "repository.json").unlink()
+    typed.type("run", code=3)
+    assert (typed.root / "repository.json").read_bytes() == good
