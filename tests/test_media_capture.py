@@ -83,7 +83,7 @@ def test_every_name_comes_back_byte_for_byte(threads, media, tmp_path):
     target = tmp_path / "exported"
     assert formats.write("dir", Contents(repository, result.backup), target) == []
     assert folder_of(target / "collection.media") == folder_of(media)
-    assert not result.incomplete and all("not sync" in warning for warning in result.warnings)
+    assert not result.incomplete and len(result.warnings) == 9
 
 
 @pytest.mark.parametrize("size", [1, 5000, LARGE])

@@ -9,7 +9,6 @@ from anki_backup import cli
 
 def test_a_hint_names_the_configuration_and_the_repository_that_were_given(run_ankibak, tmp_path):
     """It can be typed as it stands."""
-    (tmp_path / "a b.toml").touch()
     (tmp_path / "a b.toml").write_text("# nothing\n")
     done = run_ankibak("-c", tmp_path / "a b.toml", "--repository", tmp_path, "list")
     given = f"ankibak -c '{tmp_path}/a b.toml' --repository {tmp_path} run"
