@@ -109,14 +109,29 @@ def tell_pruned(history: History, at: datetime) -> bool:
 def _untold(history: History) -> list[str]:
     """Return the backups that runs made and the log doesn't tell of, if they are more than crashes explain.
 
-    A run that dies between the two leaves one: the newest, or one for each that is told as interrupted.
+    A run that dies between the two leaves one: of that time, or the newest while nobody has written since.
     """
     untold = set(history.ids()) - _account(history).known
     if len(untold) < 2:
         return []
-    untold = {manifest.id for manifest in history.manifests(untold) if manifest.origin != "import"}
-    died = sum(1 for _ in events.mentioning(history.log, b'"outcome":"interrupted"'))
-    return sorted(untold) if len(untold) > died + 1 else []
+    died = list(_died(history))
+    left = {
+        manifest.id
+        for manifest in history.manifests(untold)
+        if manifest.origin != "import"
+        and not any(name == manifest.source and a <= manifest.created_at <= b for name, a, b in died)
+    }
+    return sorted(left) if len(left) > 1 else []
+
+
+def _died(history: History) -> Iterator[tuple[str, datetime, datetime]]:
+    """Yield the source, the start and the end of each run that died, as far as anybody knew."""
+    for line in events.mentioning(history.log, b'"outcome":"interrupted"'):
+        with suppress(KeyError, TypeError, ValueError):  # of a later program, or not as we write it
+            event = line.event or {}
+            start, end = (datetime.fromisoformat(event[key]) for key in ("started_at", "at"))
+            if start.tzinfo and end.tzinfo:
+                yield event["source"], start.replace(microsecond=0), end
 
 
 def _account(history: History) -> Account:

@@ -6,6 +6,7 @@ import shutil
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 
 from anki_backup import events, gaps
 from anki_backup.model import Alarm, now
@@ -73,6 +74,30 @@ def test_without_log_and_catalog_nothing_is_pruned_until_a_person_accepts_it(typ
     typed.type("verify")
     typed.type("prune", "--yes")
     assert len(typed.listed()) == 1
+
+
+def test_runs_that_died_before_they_told_of_their_backups_are_no_gap(typed):
+    """Each left a backup that the log doesn't name; all else that it lacks is one."""
+    repository = Repository.open(typed.root)
+    manifest = repository.manifest(typed.listed()[0]["id"])
+
+    def made(died: bool) -> None:
+        with repository.writing("test"):
+            if died:
+                repository.record("run_started", source="home")
+            at = now() + timedelta(hours=0 if died else 1)
+            name, sequence = repository.next_place(at)
+            new = structs.replace(manifest, id=name, sequence=sequence, created_at=at)
+            repository.commit(new, repository.decks(manifest.id))
+
+    for _ in range(3):
+        made(died=True)
+    with repository.writing("test"):
+        assert gaps.trouble(repository.history) is None
+    made(died=False)
+    assert gaps.trouble(repository.history) is None
+    made(died=False)
+    assert gaps.trouble(repository.history).message == gaps.GONE
 
 
 def test_a_damaged_line_that_a_person_accepted_is_damage_no_more(typed):
