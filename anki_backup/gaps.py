@@ -3,7 +3,7 @@
 The event log only grows. One that ends before what the catalog has read of it was cut off, put
 back from an older copy, or taken away. Whoever writes next notices, before lines of its own make
 the log look whole: a line `lost` says so and names the backups that it had told of, and the pins,
-labels, alarms and proofs that the catalog remembers are told again. Where no catalog remembers
+labels, alarms, proofs and runs that the catalog remembers are told again. Where no catalog remembers
 them, backups that the log doesn't tell of give it away: nobody knows what was pinned, so `verify`
 tells, and nothing is pruned, until a person accepts it (`ankibak catalog rebuild`).
 
@@ -26,15 +26,20 @@ from anki_backup import durable, events
 from anki_backup.entries import CatalogError, State, state_of
 from anki_backup.errors import DamageError, StorageError
 from anki_backup.history import History
+from anki_backup.model import Run
 from anki_backup.replay import BLANK, Replay
 
-PUT_BACK = "the event log had lost its end; pins, labels and alarms were put back from the catalog"
+PUT_BACK = (
+    "the event log had lost its end; runs, pins, labels and alarms were put back from the catalog,"
+    " rollbacks are forgotten"
+)
 GONE = "the event log lost what it told of some backups, and so perhaps pins, labels and alarms"
 SHORTER = "the event log is shorter than it was: it may have held a pin"
 SPOILT = "the event log is damaged: it may have held a pin"
 ACCEPT = "Look through the backups, pin what must stay, then accept what is lost: ankibak catalog rebuild"
 MADE = (b'"outcome":"created"', b'"event":"adopted"')
 TAKEN = (b'"event":"pruned"', b'"event":"lost"', events.ACCEPTED)
+Told = dict[str, Any]
 BACKUP = re.compile(rb'"backup":"([^"]+)"')
 
 
@@ -45,20 +50,38 @@ class Account(NamedTuple):
     left: dict[str, events.Line]
 
 
+class _Memory(NamedTuple):
+    """What the catalog remembers: which event it read last, the backups, their states, runs that ended."""
+
+    number: int
+    backups: set[str]
+    states: dict[str, State]
+    runs: dict[int, Run]
+
+
 def notice(history: History, at: datetime) -> str | None:
     """Note that the log lost its end, with what the catalog remembers of it, and return that in words.
 
-    The caller holds the lock and has not written yet. What a full disk refuses is left to the next one.
+    The caller holds the lock and has not written yet.
     """
     known = _catalogued(history.catalog_path)
-    if known > _end(history):
-        with suppress(CatalogError, StorageError):
-            with history.catalog() as catalog:
-                pruned = vanished(history).keys() - {entry.id for entry in catalog.entries()}
-            names = sorted(pruned | (set(history.ids()) - _account(history).known))
-            _write(history, known, at, {"event": "lost", "backups": names})
-            return PUT_BACK
-    return None
+    if known <= _end(history):
+        return None
+    try:
+        memory = _remembered(history)
+    except CatalogError:
+        return None
+    account, there = _account(history), set(history.ids())
+    made = {run.backup for run in memory.runs.values() if run.backup}
+    pruned = (account.left.keys() | made) - there - memory.backups
+    _write(
+        history,
+        known,
+        at,
+        {"event": "lost", "backups": sorted(pruned | (there - account.known - made))},
+        memory,
+    )
+    return PUT_BACK
 
 
 def trouble(history: History) -> DamageError | None:
@@ -67,7 +90,7 @@ def trouble(history: History) -> DamageError | None:
     if events.damaged(history.log):
         return DamageError(SPOILT, hint=ACCEPT)
     if known > _end(history):
-        return DamageError(SHORTER, hint=ACCEPT)
+        return DamageError(SHORTER, hint="The next run puts back what the catalog remembers: ankibak run")
     return DamageError(GONE, hint=ACCEPT) if _untold(history) else None
 
 
@@ -78,11 +101,11 @@ def accept(history: History, at: datetime) -> list[str]:
     if told := trouble(history):
         lost.append(told.message)
     if lost:
-        names = sorted({*gone, *untold})
-        try:
-            _write(history, _end(history), at, {"event": "accepted", "backups": names})
-        except CatalogError:
-            events.append(history.log, "accepted", at, backups=names)
+        memory = _Memory(0, set(), {}, {})
+        with suppress(CatalogError):
+            memory = _remembered(history)
+        event = {"event": "accepted", "backups": sorted({*gone, *untold})}
+        _write(history, _end(history), at, event, memory)
     return lost
 
 
@@ -169,30 +192,44 @@ def _catalogued(path: Path) -> int:
         return 0
 
 
-def _write(history: History, after: int, at: datetime, event: dict[str, Any]) -> None:
-    """Add an event, numbered from `after` on, and what is forgotten: all of it, or nothing.
-
-    CatalogError where nothing remembers.
-    """
-    told = [{"at": at} | event for event in (event, *_forgotten(history))]
-    block = b"".join(events.encode({"n": n} | event) for n, event in enumerate(told, after + 1))
-    durable.write(history.log, b"".join(line.raw for line in events.read(history.log)) + block)
-
-
-def _forgotten(history: History) -> Iterator[dict[str, Any]]:
-    """Yield the events that tell again what the catalog remembers, and the log tells no more."""
+def _remembered(history: History) -> _Memory:
+    """Return what the catalog remembers; CatalogError where it can't be asked."""
     with history.catalog() as catalog:
-        known = catalog.mark("n")
-        ids = [name for name, *_ in catalog.rows("select id from backup where state is not null")]
-        remembered = {backup.id: state_of(backup) for backup in catalog.backups(ids).values()}
-    log, both = Replay(), Replay(remembered)
-    for line in events.read(history.log):
+        told = [name for name, *_ in catalog.rows("select id from backup where state is not null")]
+        states = {backup.id: state_of(backup) for backup in catalog.backups(told).values()}
+        return _Memory(
+            catalog.mark("n"), {entry.id for entry in catalog.entries()}, states, dict(catalog.runs())
+        )
+
+
+def _write(history: History, after: int, at: datetime, event: dict[str, Any], memory: _Memory) -> None:
+    """Add an event, numbered from `after` on, and what the log tells no more: all of it, or nothing."""
+    lines = list(events.read(history.log))
+    runs, states = _forgotten(lines, memory, set(history.ids()))
+    told = [{"at": at} | each for each in (*runs, event, *states)]
+    block = b"".join(events.encode({"n": n} | each) for n, each in enumerate(told, after + 1))
+    durable.write(history.log, b"".join(line.raw for line in lines) + block)
+
+
+def _forgotten(lines: list[events.Line], memory: _Memory, there: set[str]) -> tuple[list[Told], list[Told]]:
+    """Return events that tell of runs, and of the states of backups, what no line tells any more."""
+    log, both = Replay(), Replay(memory.states)
+    for line in lines:
         log.apply(line)
-        if (line.number or 0) > known:
+        if (line.number or 0) > memory.number:
             both.apply(line)
-    for backup in sorted({*both.states, *log.states} & set(history.ids())):
-        told, wanted = log.states.get(backup, BLANK), both.states.get(backup, BLANK)
-        yield from (event | {"backup": backup} for event in _changes(told, wanted))
+    ended = {number for number, (_, _, run) in log.runs.items() if run}
+    runs = [
+        {"event": "run", "at": run.started_at, "run": number, **run.document()}
+        for number, run in sorted(memory.runs.items())
+        if number not in ended
+    ]
+    states = [
+        {**change, "backup": backup}
+        for backup in sorted({*both.states, *log.states} & there)
+        for change in _changes(log.states.get(backup, BLANK), both.states.get(backup, BLANK))
+    ]
+    return runs, states
 
 
 def _changes(told: State, wanted: State) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from anki_backup import durable
 from anki_backup.errors import DamageError, RepositoryError, StorageError
-from anki_backup.model import FORMAT, ID_PATTERN, BackupManifest, seal, unseal
+from anki_backup.model import FORMAT, ID_PATTERN, BackupManifest, load, seal, unseal
 
 NAME = "repository.json"
 MENDED = "repository.json was lost or damaged, and was written anew from the manifests"
@@ -54,11 +54,22 @@ def written(root: Path) -> Identity | None:
     """Return what `repository.json` says, None without one; DamageError where it can't be read."""
     path = root / NAME
     try:
-        return unseal(path.read_bytes(), Identity, str(path))
+        data = path.read_bytes()
+        return _newer(data) or unseal(data, Identity, str(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise RepositoryError(f"can't read {path}: {error.strerror}") from error
+
+
+def _newer(data: bytes) -> Identity | None:
+    """Return what a format to come says: it may be sealed otherwise, and is no damage to be mended."""
+    with suppress(DamageError):
+        found = load(data, NAME)
+        number = found.get("format") if isinstance(found, dict) else None
+        if isinstance(number, int) and number > FORMAT:
+            return Identity(format=number, id="")
+    return None
 
 
 def of_manifests(root: Path) -> Identity | None:

@@ -14,6 +14,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from anki_backup import durable
+from anki_backup.errors import DamageError
 from anki_backup.model import seal, unseal
 
 ASIDE = ".ankibak-rollback"
@@ -92,6 +93,17 @@ def read(root: Path) -> Intent | None:
         return unseal(document(root).read_bytes(), Intent, "rollback.json")
     except FileNotFoundError:
         return None
+
+
+def set_aside(root: Path) -> str | None:
+    """Give one that can't be read another name, so that it is in nobody's way; return that in words."""
+    try:
+        read(root)
+    except DamageError as error:
+        path = document(root)
+        durable.publish(path, path.with_name(f"{path.name}.damaged"))
+        return f"{error.message}; it is now {path.name}.damaged, and what it was about stays as it lies there"
+    return None
 
 
 def write(root: Path, intent: Intent) -> None:

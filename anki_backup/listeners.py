@@ -94,3 +94,7 @@ class Metrics(Table, frozen=True, kw_only=True):
             "/var/lib/prometheus/node-exporter/ankibak.prom",
         ),
     ] = None
+
+    def __post_init__(self) -> None:
+        if self.textfile and self.textfile.suffix != ".prom":
+            raise ValueError("has a textfile that doesn't end in .prom, so the collector would not read it")

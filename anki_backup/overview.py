@@ -45,7 +45,8 @@ class Overview(NamedTuple):
     `stored_bytes` is what the repository holds, as far as backups and prunes told of it.
     Backups come without their `previous`. `alarms` are those with an open alarm,
     oldest first; `standing` is what each source was last known to be; `proved` the one
-    that was verified last; `findings` counts what `verify` found damaged and nobody mended.
+    that was verified last; `findings` counts what `verify` found damaged and nobody mended;
+    `lost` is the backup of a source's last good run, where it is not there.
     """
 
     backups: int
@@ -59,6 +60,7 @@ class Overview(NamedTuple):
     proved: Backup | None
     findings: int
     unreadable: list[str]
+    lost: dict[str, str]
 
 
 def look(history: History, sources: Iterable[str] = ()) -> Overview:
@@ -160,6 +162,11 @@ def _overview(
         proved=max(proofs)[2] if proofs else None,
         findings=findings,
         unreadable=unreadable + list(history.damaged.values()),
+        lost={
+            name: run.backup
+            for name, run in last_success.items()
+            if run.backup and not history.has(run.backup)
+        },
     )
 
 

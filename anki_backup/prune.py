@@ -173,6 +173,8 @@ def protectors(repository: Repository) -> dict[str, str]:
         raise BusyError("a rollback is under way", hint="Let it finish first: ankibak rollback")
     if trouble := gaps.trouble(repository.history):
         raise trouble
+    if gone := gaps.vanished(repository.history):
+        raise DamageError(f"backup {min(gone)} vanished, so what only it needs is kept", hint=gaps.ACCEPT)
     return repository.pointers()
 
 

@@ -141,7 +141,10 @@ class Repository:
     def media_list(self, backup_id: str) -> bytes:
         """Return the list of media of a backup as it is kept."""
         name = self.manifest(backup_id).media_list
-        return chains.read(self.store, name) if name else b""
+        try:
+            return chains.read(self.store, name) if name else b""
+        except DamageError as error:
+            raise DamageError(f"the list of media of {backup_id} is damaged: {error.message}") from error
 
     def runs(
         self, source: str | None = None, since: datetime | None = None, limit: int | None = None
@@ -162,6 +165,7 @@ class Repository:
         A rollback that was interrupted is finished or reversed: `settled` tells. What else
         had to be mended is told by `tell`, and stands in `mended`.
         """
+        durable.make_directory(self.root / "state")
         with locks.lock(self.root / "state" / "lock", command, wait_s):
             for part in PARTS:
                 durable.make_directory(self.root / part)

@@ -180,6 +180,11 @@ def alarm_sentence(backup: Backup) -> str:
 def _staleness(view: Overview, name: str, allowed: timedelta, now: datetime) -> Iterator[str]:
     """Yield why a source is not fresh; nothing when it is."""
     good, last = view.last_success.get(name), view.last_run.get(name)
+    newest = view.newest.get(name)
+    if name in view.lost:
+        yield f"backup {view.lost[name]} of {name} vanished, see what is left: ankibak verify"
+    elif good and good.reason == "unchanged" and not newest:
+        yield f"no backup of {name} is there any more, see what is lost: ankibak verify"
     if good and good.started_at > now + SKEW:
         yield f"the last run of {name} lies in the future: is the clock right?"
         return
@@ -188,6 +193,10 @@ def _staleness(view: Overview, name: str, allowed: timedelta, now: datetime) -> 
     told = f"; its last run was {last.outcome}" if last and last is not good else ""
     if last and last.error:
         told = f"; its last run failed: {last.error.message}"
+    if good is None and newest:
+        made = figures.ago(newest.created_at, now)
+        yield f"no run of {name} is known since its newest backup, {made}{told}"
+        return
     if good is None:
         yield f"{name} was never backed up{told}"
         return

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from anki_backup import chains, collection, events, gaps, identity, medialist, pictures
+from anki_backup import around, chains, collection, medialist, pictures
 from anki_backup.entries import CatalogError, state_of, with_state
 from anki_backup.errors import DamageError, SourceError
 from anki_backup.forks import spread
@@ -32,7 +32,6 @@ from anki_backup.steady import TRIES, layout
 from anki_backup.walk import Version, Walk, compare, write_out
 
 SAMPLE, SAMPLES_LIMIT = 16, 64
-MEND, ACCEPT = "mend it: ankibak catalog rebuild", "accept it: ankibak catalog rebuild"
 AT_ONCE = 16
 
 
@@ -63,8 +62,8 @@ def verify(
     for _ in range(TRIES):
         before = layout(repository.root)
         check = _Check(repository, read_data, advance)
-        if not ids:
-            check.state()
+        for odd in around.look(repository) if not ids else ():
+            check.find(*odd)
         check.backups(wanted)
         if not check.findings or layout(repository.root) == before:
             break
@@ -91,37 +90,6 @@ class _Check:
     @property
     def findings(self) -> list[Finding]:
         return list(self._found)
-
-    def state(self) -> None:
-        """Look at what belongs to no single backup."""
-        history = self.repository.history
-        if told := identity.trouble(self.repository.root):
-            self.find("repository", f"{told}; {MEND}")
-        for line in (damaged := events.damaged(history.log)):
-            self.find("events", f"the event log is damaged at byte {line.start}; {ACCEPT}")
-        if not damaged and (trouble := gaps.trouble(history)):
-            self.find("events", f"{trouble.message}; {ACCEPT}")
-        self._pointers()
-        for backup, source in sorted(gaps.vanished(history).items()):
-            self.find("backup", f"backup {backup} of {source} vanished; {ACCEPT}", backup)
-        try:
-            with history.catalog():
-                pass
-        except CatalogError as error:
-            if any(word in str(error) for word in ("malformed", "not a database")):
-                self.find("catalog", f"the catalog is damaged ({error}); {MEND}")
-
-    def _pointers(self) -> None:
-        """The note of what is current must be whole, and name every source whose live state was backed up."""
-        lines = events.mentioning(self.repository.history.log, b'"live":true')
-        live = {line.event["source"] for line in lines if line.event and line.event.get("live")}
-        try:
-            missing = sorted(live - set(self.repository.pointers()))
-        except (DamageError, OSError) as error:
-            self.find("pointer", str(error))
-            return
-        if missing:
-            self.find("pointer", f"current-pointer.json doesn't name what is current of {', '.join(missing)}")
 
     def backups(self, ids: list[str]) -> None:
         manifests = [found for backup_id in ids if (found := self._manifest(backup_id))]
@@ -184,7 +152,9 @@ class _Check:
         for manifest in manifests:
             told, read = known.get(manifest.id), backup_of(manifest)
             if told and (told != with_state(read, state_of(told)) or entries.get(read.id) != entry_of(read)):
-                self.find("catalog", f"the catalog says otherwise than the manifest; {MEND}", manifest.id)
+                self.find(
+                    "catalog", f"the catalog says otherwise than the manifest; {around.MEND}", manifest.id
+                )
 
     def _media(self, manifests: Iterable[BackupManifest]) -> None:
         """Check the lists of media, and each file that they name once."""

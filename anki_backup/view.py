@@ -14,6 +14,7 @@ from msgspec import structs
 
 from anki_backup import events, locks
 from anki_backup.entries import CatalogError, Entry, State, state_of, with_state
+from anki_backup.errors import DamageError
 from anki_backup.history import History, backup_of, entry_of, missed_nothing, states_of
 from anki_backup.model import Backup, Run
 from anki_backup.replay import Replay
@@ -44,10 +45,13 @@ class View:
         self._catalog = catalog is not None
         self.findings = catalog.mark("findings") if catalog else 0
         self.inherited = catalog.mark("inherited") if catalog else 0
-        if catalog:
-            self._apply(catalog, self._history.news(catalog.mark("offset"), catalog.mark("n")))
-        else:
-            self._apply(None, list(events.read(self._history.log)))
+        try:
+            log = self._history.log
+            at = (catalog.mark("offset"), catalog.mark("n")) if catalog else None
+            lines = self._history.news(*at) if at else list(events.read(log))
+        except DamageError as error:  # then what the catalog has is all that is known
+            self._history.damaged[log.name], lines = error.message, []
+        self._apply(catalog, lines)
 
     def _apply(self, catalog: Catalog | None, lines: list[events.Line]) -> None:
         self._lines = lines

@@ -158,3 +158,50 @@ def test_a_rebuild_that_fails_has_told_what_was_lost(typed, monkeypatch):
     (typed.root / "state" / "metadata.db").unlink()
     (typed.root / "state" / "metadata.db").mkdir()
     assert "was lost" in typed.type("catalog", "rebuild", code=8)
+
+
+def test_runs_are_put_back_so_that_what_vanished_meanwhile_is_missed(typed):
+    lost = typed.listed()[0]["id"]
+    runs = typed.type("runs")
+    typed.log.unlink()
+    shutil.rmtree(typed.root / "backups" / lost)
+    assert "put back" in typed.type("pin", "latest", code=3)
+    typed.type("verify", code=6)
+    assert f"backup {lost} of home was lost" in typed.type("catalog", "rebuild", code=3)
+    assert typed.type("runs") == runs
+
+
+def test_a_log_that_cant_be_read_keeps_nobody_from_the_backups(typed, tmp_path):
+    before = typed.listed()
+    typed.log.rename(tmp_path / "log")
+    typed.log.mkdir()
+    assert typed.listed() == before
+    typed.type("export", "latest", "-o", tmp_path / "out.anki2")
+    assert "events.jsonl can't be read" in typed.finding()
+    typed.type("run", code=6)
+
+
+def test_a_state_folder_that_is_gone_is_made_again(typed):
+    shutil.rmtree(typed.root / "state")
+    assert len(typed.listed()) == 3
+    assert gaps.GONE in typed.finding()
+    assert gaps.GONE in typed.type("catalog", "rebuild", code=3)
+    typed.type("verify")
+
+
+def test_a_damaged_rollback_json_is_found_and_set_aside_by_a_rebuild(typed):
+    """Nobody knows what it was about; until then nobody writes."""
+    path = typed.root / "state" / "rollback.json"
+    path.write_text("x")
+    assert "rollback.json" in typed.finding()
+    typed.type("run", code=6)
+    assert "rollback.json.damaged" in typed.type("catalog", "rebuild", code=3)
+    assert (path.with_name("rollback.json.damaged")).read_text() == "x"
+    typed.type("run")
+    typed.type("verify")
+
+
+def test_verify_that_writes_looks_at_what_it_has_mended(typed):
+    typed.log.write_bytes(b"".join(typed.log.read_bytes().splitlines(keepends=True)[:2]))
+    assert "put back" in typed.type("verify", "--restore", "--limit", "1", code=3)
+    typed.type("status")

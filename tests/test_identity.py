@@ -41,6 +41,14 @@ def test_a_damaged_repository_json_of_an_empty_repository_is_told_by_its_path(ty
     assert f"{typed.root}/repository.json is not the JSON" in told and "from a copy" in told
 
 
+def test_a_format_to_come_is_no_damage_however_it_is_sealed(typed):
+    path = typed.root / "repository.json"
+    path.write_text('{"format":2,"id":"x","seal":"y"}')
+    for word in ("run", "list", "verify"):
+        assert "has format 2" in typed.type(word, code=10)
+    assert "seal" in path.read_text()
+
+
 def test_a_foreign_manifest_makes_no_repository_of_its_own(typed, tmp_path, made, run_ankibak):
     (tmp_path / "other").mkdir()
     other = TypedHome(tmp_path / "other", run_ankibak)

@@ -270,7 +270,7 @@ def test_without_a_configuration_every_source_that_has_backups_is_judged(
 
 
 def test_a_configuration_without_sources_is_not_safe(place: Place) -> None:
-    empty = Overview(0, 0, 0, {}, {}, {}, {}, [], None, 0, [])
+    empty = Overview(0, 0, 0, {}, {}, {}, {}, [], None, 0, [], {})
     verdict = safety.judge("x", empty, {}, NOW)
     assert verdict.sentence == ("The cards are NOT safe: no source is configured, so nothing is backed up.")
 

@@ -14,6 +14,7 @@ from anki_backup.verify import verify
 from tests.homes import Home
 from tests.made_collections import make_varied
 from tests.test_runs import EDIT
+from tests.typed_home import Home as TypedHome
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,11 @@ def home(tmp_path, made):
     for _ in range(3):
         home.run(EDIT)
     return home
+
+
+@pytest.fixture
+def typed(tmp_path, made, run_ankibak):
+    return TypedHome.with_history(tmp_path, run_ankibak, made)
 
 
 def kinds(home):
@@ -120,3 +126,31 @@ def test_what_was_accepted_and_made_again_is_missed_again(home):
     assert kinds(home) == []
     shutil.rmtree(path)
     assert kinds(home) == [("backup", lost.id)]
+
+
+def test_what_a_vanished_backup_needs_is_kept_until_that_is_accepted(typed, tmp_path):
+    """Its folder may be found again."""
+    oldest = typed.root / "backups" / typed.listed()[-1]["id"]
+    away = oldest.rename(tmp_path / oldest.name)
+    assert f"backup {oldest.name} vanished" in typed.type("prune", "--yes", code=6)
+    away.rename(oldest)
+    typed.type("verify", "--read-data")
+    shutil.rmtree(oldest)
+    typed.type("catalog", "rebuild", code=3)
+    typed.type("prune", "--yes")
+
+
+@pytest.mark.parametrize("left", [0, 2])
+def test_cards_whose_newest_backup_vanished_are_not_safe(typed, left):
+    typed.type("status")
+    for backup in typed.listed()[: 3 - left]:
+        shutil.rmtree(typed.root / "backups" / backup["id"])
+    told = json.loads(typed.type("status", "--json", code=1, stdout=True))
+    assert told["safe"] is False and "vanished" in told["sentence"]
+
+
+def test_cards_of_which_nothing_is_left_are_not_safe_though_nothing_changed(typed):
+    typed.type("run")
+    shutil.rmtree(typed.root / "backups")
+    told = json.loads(typed.type("status", "--json", code=1, stdout=True))
+    assert "no backup of home is there any more" in told["sentence"]

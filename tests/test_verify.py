@@ -14,13 +14,14 @@ import pytest
 from msgspec import structs
 
 from anki_backup import chains, events, gaps, runs
+from anki_backup.around import ACCEPT, RUN
 from anki_backup.errors import DamageError
 from anki_backup.gather import Options
 from anki_backup.header import DELTA, HEADER_BYTES, Info
 from anki_backup.model import BackupManifest
 from anki_backup.repository import Repository
 from anki_backup.sources.profile import Profile
-from anki_backup.verify import ACCEPT, Finding, verify
+from anki_backup.verify import Finding, verify
 from tests.made_collections import make_varied
 
 WORDS = {"home": ["first", "second", "third", "fourth"], "work": ["a", "b"]}
@@ -201,7 +202,7 @@ def test_a_damaged_last_event_is_found(repository):
 def test_a_log_that_lost_its_end_is_found(repository):
     log = repository.history.log
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
-    assert [finding.message for finding in found(repository)] == [f"{gaps.SHORTER}; {ACCEPT}"]
+    assert [finding.message for finding in found(repository)] == [f"{gaps.SHORTER}; {RUN}"]
 
 
 def test_a_damaged_pointer_and_a_damaged_catalog_are_found(repository):

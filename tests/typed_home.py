@@ -54,10 +54,11 @@ class Home:
         (found,) = verify(Repository.open(self.root), [], False).findings
         return found.message
 
-    def type(self, *words, code=0):
+    def type(self, *words, code=0, stdout=False):
+        """Type a command, which has to end with a code; return what it printed, stderr where it failed."""
         done = self._run("-c", self.config, *words)
         assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
-        return done.stderr if code else done.stdout
+        return done.stderr if code and not stdout else done.stdout
 
     def back_up(self):
         told = json.loads(self.type("run", "--json"))["results"][0]

@@ -227,6 +227,7 @@ class Context:
     def tell(self, text: str, level: Level, hint: str | None = None, **fields: object) -> None:
         """Put a line into the log, which is stderr; `fields` are for programs that read it."""
         told = {"run": self.run_id, **fields}
+        text = self.hinted(text) or text
         terminal.talk(text, level, self.log_format, self.color, self.hinted(hint), told)
 
     def hinted(self, hint: str | None) -> str | None:

@@ -184,9 +184,10 @@ def _check_calendar(words: str | None, config: Config, path: tuple[str, ...]) ->
     if words is None or not shutil.which("systemd-analyze"):
         return
     asked = ["systemd-analyze", "calendar", "--", words]
-    if subprocess.run(asked, capture_output=True, check=False).returncode:
+    answer = subprocess.run(asked, capture_output=True, check=False)
+    if answer.returncode or b"Next elapse: never" in answer.stdout:
         raise ConfigError(
-            f"{config.place(path)} {json.dumps(words)} means no time to systemd",
+            f"{config.place(path)} {json.dumps(words)} means no time to come to systemd",
             hint=f"See what it says: systemd-analyze calendar {shlex.quote(words)}",
         )
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from anki_backup import durable, setup, terminal
+from anki_backup.apart import check_places
 from anki_backup.commands import Context
 from anki_backup.errors import ConfigError, SourceError, UsageError
 from anki_backup.model import SOURCE_PATTERN
@@ -112,16 +113,18 @@ def _write(file: Path, text: str, name: str, context: Context) -> None:
 
 
 def _try(context: Context, name: str) -> None:
-    """Reach the source: read the profile's state, or log in to the account."""
+    """Reach the source, the profile's state or the account, and make the repository where there is none."""
     from anki_backup.collection import MAGIC, NOT_ANKI
     from anki_backup.repository import Repository
 
+    check_places(context.config, context.root)
     driver: Any = context.driver(name)
     if context.config.sources[name].kind == "profile":
         driver.look()
         with open(driver.collection, "rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
                 raise SourceError(f"{driver.given} is no collection of Anki's", hint=NOT_ANKI)
+        context.made_repository()
         return
     from anki_backup import credentials
 

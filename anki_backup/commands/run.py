@@ -16,7 +16,7 @@ from anki_backup.apart import check_places
 from anki_backup.commands import Context
 from anki_backup.errors import AnkibakError, BusyError, ConfigError, Terminated, UsageError
 from anki_backup.gather import Options, Progress
-from anki_backup.model import Run, RunError, now
+from anki_backup.model import Backup, Run, RunError, now
 from anki_backup.repository import Repository
 from anki_backup.retention import DEFAULT
 from anki_backup.runs import Result
@@ -164,7 +164,7 @@ def _tell(context: Context, result: Result) -> None:
 
 def _print(context: Context, results: list[Result], *, as_json: bool) -> None:
     if as_json:
-        shown = [to_builtins(result.run) | {"backup": result.backup} for result in results]
+        shown = [to_builtins(each.run) | {"backup": _made(context, each)} for each in results]
         terminal.print_json({"results": shown})
         if len(results) == 1 and results[0].error:
             raise results[0].error
@@ -183,6 +183,11 @@ def _print(context: Context, results: list[Result], *, as_json: bool) -> None:
     elif not context.quiet:
         for result in results:
             terminal.write(_sentence(result) + "\n")
+
+
+def _made(context: Context, result: Result) -> Backup | None:
+    """Return the backup of a run as everybody gets to see it: with the one before it."""
+    return context.repository().find(result.backup.id) if result.backup else None
 
 
 def _log(context: Context, result: Result) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from anki_backup import figures, safety, terminal, verify
+from anki_backup import around, figures, safety, terminal, verify
 from anki_backup.commands import INCOMPLETE, Context
-from anki_backup.errors import DamageError
+from anki_backup.errors import BusyError, DamageError, StorageError
 from anki_backup.repository import Repository
 from anki_backup.terminal import Column
 
 INDEX = "What the backups hold is whole. Make the catalog anew: ankibak catalog rebuild"
+POINTER = "What the backups hold is whole. The next run mends the rest: ankibak run"
 LOST = "Look through what is left, then accept what is lost: ankibak catalog rebuild"
 ELSEWHERE = "Keep the folder as it is, and make a new backup elsewhere: ankibak run --repository PATH"
 COLUMNS = (
@@ -47,6 +49,9 @@ def command(
     context: Context = ctx.obj
     repository = context.repository()
     wanted = [_resolve(context, repository, text) for text in ids or []]
+    if restore:  # which writes: then what a writer mends is mended before it is looked at
+        with suppress(BusyError, StorageError, DamageError), repository.writing("verify"):
+            pass
     with terminal.progress("Verifying", None, quiet=context.quiet, color=context.color) as advance:
         report = verify.verify(repository, wanted, read_data, advance)
     found = report.findings
@@ -79,9 +84,10 @@ def command(
 
 
 def _hint(found: list[verify.Finding]) -> str:
-    if all(item.kind in ("catalog", "repository") for item in found):
-        return INDEX
-    return LOST if all(verify.ACCEPT in item.message for item in found) else ELSEWHERE
+    for word, hint in ((around.MEND, INDEX), (around.RUN, POINTER), (around.ACCEPT, LOST)):
+        if all(word in item.message for item in found):
+            return hint
+    return ELSEWHERE
 
 
 def _prove(

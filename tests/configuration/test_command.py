@@ -91,11 +91,11 @@ def test_config_check_names_a_time_that_never_comes(run_ankibak, write, tmp_path
 @pytest.mark.parametrize("table", ["[schedule]\n", "[sources.home.schedule]\n"])
 def test_config_check_asks_systemd_what_a_calendar_means(run_ankibak, write, tmp_path, table: str):
     (tmp_path / "p").mkdir()
-    for words, code in (("Mon *-*-* 03:00", 0), ("nonsense", 2)):
+    for words, code in (("Mon *-*-* 03:00", 0), ("2020-02-30", 2), ("nonsense", 2)):
         file = write(PROFILE.replace("/p", "p") + table + f'calendar = "{words}"\n')
         done = run_ankibak("config", "check", "-c", file)
         assert done.returncode == code, done.stderr
-    assert f'{table[1:-2]}.calendar "nonsense" means no time to systemd' in done.stderr
+    assert f'{table[1:-2]}.calendar "nonsense" means no time to come to systemd' in done.stderr
 
 
 def test_config_check_refuses_a_password_file_that_others_can_read(run_ankibak, write, tmp_path):

@@ -201,9 +201,9 @@ MUTANTS = [
     ),
     Mutant(
         "verify does not look at the event log",
-        "anki_backup/verify.py",
-        "for line in (damaged := events.damaged(history.log)):",
-        "for line in (damaged := []):",
+        "anki_backup/around.py",
+        "damaged = events.damaged(history.log)",
+        "damaged = []",
         (VERIFY,),
     ),
 ]
