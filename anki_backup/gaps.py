@@ -74,13 +74,8 @@ def notice(history: History, at: datetime) -> str | None:
     account, there = _account(history), set(history.ids())
     made = {run.backup for run in memory.runs.values() if run.backup}
     pruned = (account.left.keys() | made) - there - memory.backups
-    _write(
-        history,
-        known,
-        at,
-        {"event": "lost", "backups": sorted(pruned | (there - account.known - made))},
-        memory,
-    )
+    untold = there - account.known - made
+    _write(history, known, at, {"event": "lost", "backups": sorted(pruned | untold)}, memory)
     return PUT_BACK
 
 
