@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from anki_backup import events, gaps, identity, intent
 from anki_backup.entries import CatalogError
-from anki_backup.errors import DamageError
+from anki_backup.errors import DamageError, NotFoundError
 from anki_backup.repository import Repository
 
 MEND, ACCEPT = "mend it: ankibak catalog rebuild", "accept it: ankibak catalog rebuild"
@@ -58,16 +59,31 @@ def _log(repository: Repository) -> Iterator[Odd]:
 
 def _pointers(repository: Repository) -> Iterator[Odd]:
     """The note of what is current must be whole, and name every source whose live state was backed up."""
-    lines = events.mentioning(repository.history.log, b'"live":true')
-    live = {line.event["source"] for line in lines if line.event and line.event.get("live")}
+    live = _live(repository)
     try:
         missing = sorted(live - set(repository.pointers()))
     except (DamageError, OSError) as error:
-        yield Odd("pointer", f"{error}; {RUN}")
+        yield Odd("pointer", f"{error}; {MEND}")
         return
     if missing:
         told = f"current-pointer.json doesn't name what is current of {', '.join(missing)}"
-        yield Odd("pointer", f"{told}; {RUN}")
+        yield Odd("pointer", f"{told}; {MEND}")
+
+
+def point_again(repository: Repository) -> None:
+    """Note again what each live source was left with, where that was lost; the caller holds the lock."""
+    try:
+        known = repository.pointers()
+    except (DamageError, OSError):
+        known = {}
+    for source in _live(repository) - known.keys():
+        with suppress(NotFoundError):
+            repository.point(source, repository.standing_of(source).id)
+
+
+def _live(repository: Repository) -> set[str]:
+    lines = events.mentioning(repository.history.log, b'"live":true')
+    return {line.event["source"] for line in lines if line.event and line.event.get("live")}
 
 
 def _vanished(repository: Repository) -> Iterator[Odd]:

@@ -224,10 +224,12 @@ def fold(path: Path, now: datetime) -> bool:
     if first is None or _at(first) > now - KEPT_SINGLY - EVERY:
         return False
     old = {event["run"] for event in unchanged.values()}
-    days = Counter(map(_day, unchanged.values()))
+    days, left = Counter[tuple[str, str]](), Counter(map(_day, unchanged.values()))
+    for event in unchanged.values():
+        count = event.get("count")
+        days[_day(event)] += count if isinstance(count, int) else 1
     if damaged(path):  # the catalog, which a fold makes anew, may be all that remembers what they told
         return False
-    left = Counter(days)
     kept: list[bytes] = []
     for line in read(path):
         if line.start in unchanged:

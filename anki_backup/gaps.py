@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
@@ -51,12 +51,21 @@ class Account(NamedTuple):
 
 
 class _Memory(NamedTuple):
-    """What the catalog remembers: which event it read last, the backups, their states, runs that ended."""
+    """What the catalog remembers.
+
+    The number of the event that it read last; backups and their sources; what events said of
+    them; runs that ended; how much damage is known; what the repository holds beyond its backups.
+    """
 
     number: int
-    backups: set[str]
+    backups: dict[str, str]
     states: dict[str, State]
     runs: dict[int, Run]
+    findings: int
+    inherited: int
+
+
+NOTHING = _Memory(0, {}, {}, {}, 0, 0)
 
 
 def notice(history: History, at: datetime) -> str | None:
@@ -70,12 +79,12 @@ def notice(history: History, at: datetime) -> str | None:
     try:
         memory = _remembered(history)
     except CatalogError:
-        return None
-    account, there = _account(history), set(history.ids())
-    made = {run.backup for run in memory.runs.values() if run.backup}
-    pruned = (account.left.keys() | made) - there - memory.backups
-    untold = there - account.known - made
-    _write(history, known, at, {"event": "lost", "backups": sorted(pruned | untold)}, memory)
+        _write(history, known, at, {"event": "lost", "backups": [], "remembered": False}, NOTHING)
+        return f"{GONE}. {ACCEPT}"
+    account = _account(history)
+    made = {run.backup for run in memory.runs.values() if run.backup} - account.known
+    pruned = (account.left.keys() | made) - set(history.ids()) - memory.backups.keys()
+    _write(history, known, at, {"event": "lost", "backups": sorted(pruned)}, memory)
     return PUT_BACK
 
 
@@ -86,7 +95,8 @@ def trouble(history: History) -> DamageError | None:
         return DamageError(SPOILT, hint=ACCEPT)
     if known > _end(history):
         return DamageError(SHORTER, hint="The next run puts back what the catalog remembers: ankibak run")
-    return DamageError(GONE, hint=ACCEPT) if _untold(history) else None
+    forgotten = _last(history, b'"remembered":false') > _last(history, events.ACCEPTED)
+    return DamageError(GONE, hint=ACCEPT) if forgotten or _untold(history) else None
 
 
 def accept(history: History, at: datetime) -> list[str]:
@@ -96,7 +106,7 @@ def accept(history: History, at: datetime) -> list[str]:
     if told := trouble(history):
         lost.append(told.message)
     if lost:
-        memory = _Memory(0, set(), {}, {})
+        memory = NOTHING
         with suppress(CatalogError):
             memory = _remembered(history)
         event = {"event": "accepted", "backups": sorted({*gone, *untold})}
@@ -139,7 +149,8 @@ def _untold(history: History) -> list[str]:
         if manifest.origin != "import"
         and not any(name == manifest.source and a <= manifest.created_at <= b for name, a, b in died)
     }
-    return sorted(left) if len(left) > 1 else []
+    running = (events.last(history.log) or {}).get("event") == "run_started"
+    return sorted(left) if len(left) > 1 + running else []
 
 
 def _died(history: History) -> Iterator[tuple[str, datetime, datetime]]:
@@ -178,6 +189,10 @@ def _end(history: History) -> int:
     return newest["n"] if newest else 0
 
 
+def _last(history: History, word: bytes) -> int:
+    return max((line.number or 0 for line in events.mentioning(history.log, word)), default=0)
+
+
 def _catalogued(path: Path) -> int:
     """Return the number of the newest event that the catalog has read, 0 if it tells none; without peewee."""
     try:
@@ -191,40 +206,53 @@ def _remembered(history: History) -> _Memory:
     """Return what the catalog remembers; CatalogError where it can't be asked."""
     with history.catalog() as catalog:
         told = [name for name, *_ in catalog.rows("select id from backup where state is not null")]
-        states = {backup.id: state_of(backup) for backup in catalog.backups(told).values()}
         return _Memory(
-            catalog.mark("n"), {entry.id for entry in catalog.entries()}, states, dict(catalog.runs())
+            catalog.mark("n"),
+            {entry.id: entry.source for entry in catalog.entries()},
+            {backup.id: state_of(backup) for backup in catalog.backups(told).values()},
+            dict(catalog.runs()),
+            catalog.mark("findings"),
+            catalog.mark("inherited"),
         )
 
 
-def _write(history: History, after: int, at: datetime, event: dict[str, Any], memory: _Memory) -> None:
+def _write(history: History, after: int, at: datetime, event: Told, memory: _Memory) -> None:
     """Add an event, numbered from `after` on, and what the log tells no more: all of it, or nothing."""
     lines = list(events.read(history.log))
-    runs, states = _forgotten(lines, memory, set(history.ids()))
-    told = [{"at": at} | each for each in (*runs, event, *states)]
-    block = b"".join(events.encode({"n": n} | each) for n, each in enumerate(told, after + 1))
-    durable.write(history.log, b"".join(line.raw for line in lines) + block)
-
-
-def _forgotten(lines: list[events.Line], memory: _Memory, there: set[str]) -> tuple[list[Told], list[Told]]:
-    """Return events that tell of runs, and of the states of backups, what no line tells any more."""
     log, both = Replay(), Replay(memory.states)
     for line in lines:
         log.apply(line)
         if (line.number or 0) > memory.number:
             both.apply(line)
-    ended = {number for number, (_, _, run) in log.runs.items() if run}
-    runs = [
-        {"event": "run", "at": run.started_at, "run": number, **run.document()}
-        for number, run in sorted(memory.runs.items())
-        if number not in ended
-    ]
-    states = [
-        {**change, "backup": backup}
-        for backup in sorted({*both.states, *log.states} & there)
-        for change in _changes(log.states.get(backup, BLANK), both.states.get(backup, BLANK))
-    ]
-    return runs, states
+    made = _forgotten_runs(history, log, memory)
+    there = memory.backups.keys() & history.ids()
+    told = [{"at": at} | each for each in (*made, event, *_forgotten_states(log, both, memory, there))]
+    block = b"".join(events.encode({"n": n} | each) for n, each in enumerate(told, after + 1))
+    durable.write(history.log, b"".join(line.raw for line in lines) + block)
+
+
+def _forgotten_runs(history: History, log: Replay, memory: _Memory) -> Iterator[Told]:
+    """Yield events that tell of runs after the log's end, and of backups that were made otherwise."""
+    known = set(_account(history).known)
+    for number, run in sorted(memory.runs.items()):
+        if number > log.number:
+            known.add(run.backup or "")
+            yield {"event": "run", "at": run.started_at, "run": number, **run.document()}
+    for backup in sorted(memory.backups.keys() - known):
+        yield {"event": "adopted", "source": memory.backups[backup], "backup": backup}
+
+
+def _forgotten_states(log: Replay, both: Replay, memory: _Memory, there: Collection[str]) -> Iterator[Told]:
+    """Yield events that tell what is so of these backups, and of all, where the log tells otherwise."""
+    for backup in sorted({*both.states, *log.states} & set(there)):
+        for change in _changes(log.states.get(backup, BLANK), both.states.get(backup, BLANK)):
+            yield change | {"backup": backup}
+    findings = memory.findings if both.findings is None else both.findings
+    if findings != (log.findings or 0) and memory.number:
+        yield {"event": "verified", "findings": findings}
+    inherited = memory.inherited if both.inherited is None else both.inherited
+    if inherited != (log.inherited or 0) and memory.number:
+        yield {"event": "pruned", "backups": [], "freed_bytes": 0, "inherited_bytes": inherited}
 
 
 def _changes(told: State, wanted: State) -> Iterator[dict[str, Any]]:

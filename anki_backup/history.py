@@ -9,7 +9,7 @@ used, everything is.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -149,7 +149,8 @@ class History:
             catalog.put_backup(backup)
         lines = self.news(catalog.mark("offset"), catalog.mark("n"))
         if not missed_nothing(added, lines):
-            lines = list(events.read(self.log))
+            for backup_id, state in said_of({backup.id for backup in added}, self.log).items():
+                catalog.put_state(backup_id, state)
         if lines:
             self._store(catalog, lines, states_of(catalog, lines))
 
@@ -211,6 +212,14 @@ def missed_nothing(added: Iterable[Backup], lines: list[events.Line]) -> bool:
     """Say whether these events tell of the making of each backup: then no earlier one speaks of it."""
     made = {line.event.get("backup") for line in lines if line.event and line.event["event"] == "run"}
     return all(backup.id in made for backup in added)
+
+
+def said_of(ids: Collection[str], log: Path) -> dict[str, State]:
+    """Return what the whole log says of these backups, where it says anything."""
+    replay = Replay()
+    for line in events.read(log):
+        replay.apply(line)
+    return {name: state for name, state in replay.states.items() if name in ids}
 
 
 def states_of(catalog: Catalog, lines: list[events.Line]) -> dict[str, State]:

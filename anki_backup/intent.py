@@ -93,6 +93,8 @@ def read(root: Path) -> Intent | None:
         return unseal(document(root).read_bytes(), Intent, "rollback.json")
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise DamageError(f"rollback.json can't be read: {error.strerror}") from error
 
 
 def set_aside(root: Path) -> str | None:

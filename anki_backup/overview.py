@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import structs
 
-from anki_backup import locks, standing
+from anki_backup import gaps, locks, standing
 from anki_backup.entries import SUMMED, CatalogError, state_of, with_state
 from anki_backup.errors import DamageError
 from anki_backup.history import History
@@ -162,12 +162,14 @@ def _overview(
         proved=max(proofs)[2] if proofs else None,
         findings=findings,
         unreadable=unreadable + list(history.damaged.values()),
-        lost={
-            name: run.backup
-            for name, run in last_success.items()
-            if run.backup and not history.has(run.backup)
-        },
+        lost=_lost(history, last_success),
     )
+
+
+def _lost(history: History, good: dict[str, Run]) -> dict[str, str]:
+    made = {name: run.backup for name, run in good.items() if run.backup and not history.has(run.backup)}
+    gone = gaps.vanished(history) if made else {}
+    return {name: backup for name, backup in made.items() if backup in gone}
 
 
 def _newest_runs(runs: Runs, alive: bool) -> tuple[dict[str, Run], dict[str, Run]]:

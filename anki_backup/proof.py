@@ -104,7 +104,7 @@ class Prover:
             with self.repository.writing("verify", WAIT_S):
                 self.repository.record("proof", backup=backup_id)
                 self.repository.index()
-        except (StorageError, BusyError) as error:
+        except (StorageError, BusyError, DamageError) as error:
             self.unrecorded = True
             told = f"the proof could not be recorded: {error.message}"
             if told not in self.warnings:

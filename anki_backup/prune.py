@@ -125,7 +125,8 @@ def perform(
                 )
             if goes:
                 # Only now, so that the log or a name always tells of what is gone.
-                durable.sweep(repository.root / "backups")
+                if gaps.tell_pruned(repository.history, rules.clock()):
+                    durable.sweep(repository.root / "backups")
                 repository.index()
         except StorageError as error:
             warnings.append(error.message)

@@ -18,23 +18,13 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from anki_backup import (
-    chains,
-    durable,
-    events,
-    gaps,
-    identity,
-    locks,
-    lookup,
-    medialist,
-    pointer,
-    standing,
-    swap,
-)
+from anki_backup import chains, durable, events, gaps, identity, intent, locks, pointer, standing, swap
 from anki_backup.entries import sequence_at
 from anki_backup.errors import DamageError, NotFoundError, RepositoryError
 from anki_backup.history import History, backup_of
 from anki_backup.identity import Identity
+from anki_backup.lookup import resolve
+from anki_backup.medialist import unpack_list
 from anki_backup.model import (
     FORMAT,
     Backup,
@@ -116,7 +106,7 @@ class Repository:
         entries = view.entries
         if text in self.history.damaged:
             raise self.history.missing(text)
-        entry = lookup.resolve(text, entries, zone)
+        entry = resolve(text, entries, zone)
         found = view.backups([entry])
         if not found:
             raise self.history.missing(entry.id)
@@ -136,7 +126,7 @@ class Repository:
 
     def media(self, backup_id: str) -> list[MediaFile]:
         """Return the media of a backup, sorted by name."""
-        return medialist.unpack_list(self.media_list(backup_id))
+        return unpack_list(self.media_list(backup_id))
 
     def media_list(self, backup_id: str) -> bytes:
         """Return the list of media of a backup as it is kept."""
@@ -159,7 +149,7 @@ class Repository:
     # Writing
 
     @contextmanager
-    def writing(self, command: str, wait_s: float = 0) -> Iterator[None]:
+    def writing(self, command: str, wait_s: float = 0, *, aside: bool = False) -> Iterator[None]:
         """Hold the lock; what a dead writer left is swept away and its run marked interrupted.
 
         A rollback that was interrupted is finished or reversed: `settled` tells. What else
@@ -172,7 +162,8 @@ class Repository:
             newest = events.last(self.history.log)
             mended = identity.mend(self.root, Identity(format=self.format, id=self.id))
             put_back = gaps.notice(self.history, now())
-            self.mended = [words for words in (mended, put_back) if words]
+            set_aside = intent.set_aside(self.root) if aside else None
+            self.mended = [words for words in (mended, put_back, set_aside) if words]
             for words in self.mended:
                 self.tell(words)
             for part in PARTS if gaps.tell_pruned(self.history, now()) else PARTS[1:]:

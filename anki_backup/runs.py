@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -58,8 +59,7 @@ def back_up_held(repository: Repository, source: Source, options: Options) -> Re
         options.before()
         attempt = Attempt(repository, source, options)
         backup = attempt.go()
-        warnings, mended = (*repository.mended, *attempt.warnings), bool(repository.mended)
-        result = Result(run, backup, warnings, attempt.incomplete or mended, alarmed=late)
+        result = Result(run, backup, tuple(attempt.warnings), attempt.incomplete, alarmed=late)
     except (Terminated, KeyboardInterrupt):
         _record(repository, number, Result(_ended(run, clock, outcome="interrupted", reason=None)))
         raise
@@ -77,8 +77,7 @@ def back_up_held(repository: Repository, source: Source, options: Options) -> Re
     except AnkibakError as error:
         told = RunError(code=error.code, message=error.message, hint=error.hint)
         failed = _ended(run, clock, outcome="failed", reason=None, error=told)
-        warnings = tuple(repository.mended)
-        return _record(repository, number, Result(failed, None, warnings, error=error, alarmed=late))
+        return _record(repository, number, Result(failed, error=error, alarmed=late))
     if backup:
         result = _compared(repository, result, attempt.mark.backup if attempt.mark else None, options)
         made = {"outcome": "created", "reason": None, "backup": backup.id}
@@ -86,7 +85,8 @@ def back_up_held(repository: Repository, source: Source, options: Options) -> Re
     current = backup.id if backup else attempt.mark.backup if attempt.mark else None
     if source.is_live and current:
         result = _pointed(repository, result, source.name, current)
-    run = _ended(run, clock, warning=_warning(result) if result.incomplete else None)
+    left = [*repository.mended, *(result.warnings if result.incomplete else ())]
+    run = _ended(run, clock, warning=_warning(left) if left or result.incomplete else None)
     result = result._replace(run=run, current=current)
     return _record(repository, number, result, live=source.is_live)
 
@@ -118,9 +118,9 @@ def _pointed(repository: Repository, result: Result, source: str, current: str) 
     return result
 
 
-def _warning(result: Result) -> str:
+def _warning(told: Sequence[str]) -> str:
     """Return in one line what could not be saved; a folder of many thousand files may be unreadable."""
-    first, *more = result.warnings or ("not all could be saved",)
+    first, *more = told or ("not all could be saved",)
     return first[:WARNING] + (f", and {len(more):,} more" if more else "")
 
 

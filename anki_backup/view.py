@@ -6,6 +6,7 @@ A page or a command asks for a few of many thousand, so nothing is read before i
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar
@@ -15,7 +16,7 @@ from msgspec import structs
 from anki_backup import events, locks
 from anki_backup.entries import CatalogError, Entry, State, state_of, with_state
 from anki_backup.errors import DamageError
-from anki_backup.history import History, backup_of, entry_of, missed_nothing, states_of
+from anki_backup.history import History, backup_of, entry_of, missed_nothing, said_of, states_of
 from anki_backup.model import Backup, Run
 from anki_backup.replay import Replay
 
@@ -84,7 +85,8 @@ class View:
     def _joined(self, catalog: Catalog | None) -> list[Entry]:
         """Return what the catalog knows and is there, and what is there without its knowledge."""
         ids = set(self._history.ids())
-        self._history.damaged.clear()  # what was mended or removed since is none any more
+        for name in self._history.damaged.keys() - {self._history.log.name}:
+            del self._history.damaged[name]  # what was mended or removed since is none any more
         known = catalog.entries() if catalog else []
         unknown = ids.difference(map(attrgetter("id"), known))
         if len(known) + len(unknown) != len(ids):
@@ -93,7 +95,8 @@ class View:
             manifest.id: backup_of(manifest) for manifest in self._history.manifests(sorted(unknown))
         }
         if catalog and not missed_nothing(self._from_files.values(), self._lines):
-            self._apply(catalog, list(events.read(self._history.log)))
+            with suppress(DamageError):  # that the log can't be read was told before
+                self._replay.states |= said_of(self._from_files, self._history.log)
         if not self._from_files:
             return known
         return sorted(known + [entry_of(backup) for backup in self._from_files.values()])

@@ -20,7 +20,7 @@ ROOMS = """
     packages archives leaves presence words scratch paged
   | header payloads objects steady chains walk media medialist canonical messages collection pictures content
     window lookout things rows differences compare spotted events entries catalog replay history
-    view standing overview lookup identity gaps baseline deposit pointer hold intent swap repository contents
+    view standing gaps overview lookup identity baseline deposit pointer hold intent swap repository contents
     timeline lives around verify forest footing repack prune safety losses preview regain
   | sources formats vaults notifiers
   | laps gather marks attempt alarms hooks tidings metrics runs watch sides plan candidates enclosed

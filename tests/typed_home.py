@@ -11,6 +11,7 @@ from anki.collection import Collection
 from anki_backup import content
 from anki_backup.repository import Repository
 from anki_backup.verify import verify
+from tests.made_collections import sql
 
 SIDE = ("-wal", "-shm", "-journal")
 
@@ -59,6 +60,11 @@ class Home:
         done = self._run("-c", self.config, *words)
         assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
         return done.stderr if code and not stdout else done.stdout
+
+    @staticmethod
+    def change_note(path):
+        """Make a collection another one."""
+        sql(path, "update notes set flds = 'changed' where id = (select min(id) from notes)")
 
     def back_up(self):
         told = json.loads(self.type("run", "--json"))["results"][0]

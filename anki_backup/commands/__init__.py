@@ -135,6 +135,7 @@ class Context:
 
         fresh = not self.has_repository
         repository = Repository.create(self.root)
+        repository.tell = self._mended
         if fresh:
             self.say(f"made a new repository in {self.root}")
         return repository

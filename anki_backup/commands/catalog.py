@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from anki_backup import figures, gaps, intent, terminal
+from anki_backup import around, figures, gaps, terminal
 from anki_backup.commands import Context
 from anki_backup.errors import DamageError
 from anki_backup.model import now
@@ -31,11 +31,10 @@ def rebuild(
     """
     context: Context = ctx.obj
     repository = context.repository()
-    aside = intent.set_aside(repository.root)
-    with repository.writing("catalog rebuild"):
-        for words in filter(None, [aside, *gaps.accept(repository.history, now())]):
-            context.warn(words)
-            context.incomplete = True
+    with repository.writing("catalog rebuild", aside=True):
+        for words in gaps.accept(repository.history, now()):
+            repository.tell(words)
+        around.point_again(repository)
         backups = repository.rebuild_catalog()
     if as_json:
         terminal.print_json({"backups": backups})

@@ -13,8 +13,7 @@ from anki_backup.errors import BusyError, DamageError, StorageError
 from anki_backup.repository import Repository
 from anki_backup.terminal import Column
 
-INDEX = "What the backups hold is whole. Make the catalog anew: ankibak catalog rebuild"
-POINTER = "What the backups hold is whole. The next run mends the rest: ankibak run"
+INDEX = "What the backups hold is whole. Mend the rest: ankibak catalog rebuild"
 LOST = "Look through what is left, then accept what is lost: ankibak catalog rebuild"
 ELSEWHERE = "Keep the folder as it is, and make a new backup elsewhere: ankibak run --repository PATH"
 COLUMNS = (
@@ -84,10 +83,10 @@ def command(
 
 
 def _hint(found: list[verify.Finding]) -> str:
-    for word, hint in ((around.MEND, INDEX), (around.RUN, POINTER), (around.ACCEPT, LOST)):
-        if all(word in item.message for item in found):
-            return hint
-    return ELSEWHERE
+    ways = {item.message.rpartition("; ")[2] for item in found}
+    if ways <= {around.MEND, around.RUN}:
+        return INDEX
+    return LOST if ways <= {around.MEND, around.RUN, around.ACCEPT} else ELSEWHERE
 
 
 def _prove(

@@ -54,7 +54,7 @@ def events() -> bytes:
         {"event": "run", **run, "outcome": "created", "backup": DAY.format(2)},
         {"event": "adopted", "source": "home", "backup": DAY.format(3)},
         {"event": "pruned", "backups": [DAY.format(2)], "freed_bytes": 0},
-        {"event": "lost", "backups": [DAY.format(4)]},
+        {"event": "lost", "backups": [DAY.format(4)], "remembered": False},
         {"event": "accepted", "backups": [DAY.format(3)]},
         {"event": "verified", "findings": 0},
         {"event": "proof", "backup": DAY.format(1)},
