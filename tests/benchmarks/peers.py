@@ -39,7 +39,7 @@ class Program(ABC):
     def reset(self) -> None:
         """Put the repository and every cache away and begin with an empty one.
 
-        Not deleted: for some seconds ext4 steps around inodes that were just freed, which would
+        Not deleted: for up to five minutes ext4 steps around inodes that were freed, which would
         make whoever creates many files next look ten times as slow as on a new disk.
         """
         if self.place.exists():
