@@ -230,3 +230,15 @@ def test_where_no_folder_is_the_path_is_named(tmp_path, make):
     given = {"make_directory": [path], "publish_synced": [tmp_path / "no", path]}
     with pytest.raises(StorageError, match=f"^can't write {path}(.part)?: no such file or directory$"):
         getattr(durable, make)(*given.get(make, [path, b"x"]))
+
+
+def test_a_folder_is_emptied_but_not_what_a_link_leads_to(tmp_path):
+    for name in ("ours", "theirs"):
+        (tmp_path / name / "inner").mkdir(parents=True)
+        (tmp_path / name / "file").touch()
+    (tmp_path / "link").symlink_to("theirs")
+    (tmp_path / "ours" / "link").symlink_to("../theirs")
+    durable.empty(tmp_path / "link")
+    durable.empty(tmp_path / "ours")
+    assert sorted(path.name for path in (tmp_path / "theirs").iterdir()) == ["file", "inner"]
+    assert list((tmp_path / "ours").iterdir()) == []

@@ -6,6 +6,9 @@ import shutil
 
 import pytest
 
+from anki_backup import identity
+from anki_backup.errors import DamageError
+from tests.homes import Home
 from tests.made_collections import make_varied
 from tests.typed_home import Home as TypedHome
 
@@ -61,3 +64,27 @@ def test_a_foreign_manifest_makes_no_repository_of_its_own(typed, tmp_path, made
     (typed.root / "repository.json").unlink()
     typed.type("run", code=3)
     assert (typed.root / "repository.json").read_bytes() == good
+
+
+def test_whoever_writes_is_told_what_was_mended(tmp_path, made):
+    home, told = Home(tmp_path, made), []
+    home.run()
+    repository = home.repository
+    (home.root / "repository.json").write_text("x")
+    repository.tell = told.append
+    with repository.writing("test"):
+        pass
+    assert told == repository.mended == [identity.MENDED]
+    with repository.writing("test"):
+        pass
+    assert repository.mended == []
+
+
+def test_a_damaged_list_of_media_is_told_by_its_backup(tmp_path, made):
+    home = Home(tmp_path, made)
+    backup = home.run().backup
+    repository = home.repository
+    path = repository.store.path(repository.manifest(backup.id).media_list)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(DamageError, match=f"the list of media of {backup.id} is damaged: "):
+        repository.media(backup.id)
