@@ -22,7 +22,7 @@ from urllib.parse import quote
 import peewee
 
 from anki_backup import durable
-from anki_backup.entries import SUMMED, CatalogError, Entry, State
+from anki_backup.entries import SUMMED, CatalogError, Entry, State, state_of
 from anki_backup.errors import DamageError, first_cause, signal_behind
 from anki_backup.model import Backup, Run, dump, load, typed
 
@@ -186,6 +186,11 @@ class Catalog:
                 rows = _BackupRow.select().where(_BackupRow.id.in_(wanted[at : at + VARIABLES]))
                 found.update({row.id: _backup(row) for row in rows})
         return found
+
+    def states(self) -> dict[str, State]:
+        """Return what events say of the backups of which they say anything."""
+        told = [str(row[0]) for row in self.rows("select id from backup where state is not null")]
+        return {name: state_of(backup) for name, backup in self.backups(told).items()}
 
     def rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         """Return what a query of ours gives: for questions that need not read every row as a backup."""

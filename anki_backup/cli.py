@@ -25,14 +25,13 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from anki_backup import __version__, completion, durable, signals, terminal
-from anki_backup.commands import COMMANDS, Context
+from anki_backup.commands import COMMANDS, INCOMPLETE, Context
 from anki_backup.errors import AnkibakError, StorageError, Terminated, UsageError, signal_behind
 from anki_backup.logs import LogFormat
 from anki_backup.terminal import Color
 
 HELP = ["-h", "--help"]
 INTERRUPTED = 130
-INCOMPLETE = 3
 DIGITS = 18
 REFUSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 

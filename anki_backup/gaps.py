@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from anki_backup import durable, events
-from anki_backup.entries import CatalogError, State, state_of
+from anki_backup.entries import CatalogError, State
 from anki_backup.errors import DamageError, StorageError
 from anki_backup.history import History
 from anki_backup.model import Run
@@ -205,11 +205,10 @@ def _catalogued(path: Path) -> int:
 def _remembered(history: History) -> _Memory:
     """Return what the catalog remembers; CatalogError where it can't be asked."""
     with history.catalog() as catalog:
-        told = [name for name, *_ in catalog.rows("select id from backup where state is not null")]
         return _Memory(
             catalog.mark("n"),
             {entry.id: entry.source for entry in catalog.entries()},
-            {backup.id: state_of(backup) for backup in catalog.backups(told).values()},
+            catalog.states(),
             dict(catalog.runs()),
             catalog.mark("findings"),
             catalog.mark("inherited"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import structs
 
 from anki_backup import events, locks
-from anki_backup.entries import CatalogError, Entry, State, state_of, with_state
+from anki_backup.entries import CatalogError, Entry, State, with_state
 from anki_backup.errors import DamageError
 from anki_backup.history import History, backup_of, entry_of, missed_nothing, said_of, states_of
 from anki_backup.model import Backup, Run
@@ -120,12 +120,7 @@ class View:
 
     def marked(self) -> dict[str, State]:
         """Return what events say of backups that have a pin, a label, an alarm or a proof."""
-
-        def known(catalog: Catalog) -> dict[str, State]:
-            names = {str(row[0]) for row in catalog.rows("select id from backup where state is not null")}
-            return {name: state_of(backup) for name, backup in catalog.backups(names).items()}
-
-        return (self._asked(known) or {}) | self._replay.states
+        return (self._asked(lambda catalog: catalog.states()) or {}) | self._replay.states
 
     def _previous(self, ids: Collection[str]) -> dict[str, str]:
         """Return the backup before each of these, of its source: looks back only as far as that takes."""

@@ -10,16 +10,11 @@ import pytest
 from anki_backup.adopt import Adoption
 from anki_backup.gather import Options
 from tests.homes import Home
-from tests.made_collections import make_varied, sql
+from tests.made_collections import sql
 
 DAY = 86_400
 START = int(datetime(2025, 1, 1, tzinfo=UTC).timestamp())
 EDIT = "UPDATE notes SET flds = '{0} ' || flds, mod = {0} WHERE id = (SELECT min(id) FROM notes)"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make_varied(tmp_path_factory.mktemp("made") / "collection.anki2")
 
 
 @pytest.fixture

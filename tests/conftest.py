@@ -110,11 +110,27 @@ def data_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a collection with a bit of everything; copy it, never write to it."""
+    from tests.made_collections import make_varied  # and Anki's library, not for every test
+
+    return make_varied(tmp_path_factory.mktemp("made") / "collection.anki2")
+
+
+@pytest.fixture(scope="session")
 def warm() -> Iterator[Warm]:
     """Return what runs the program without loading it anew."""
     servers = Warm()
     yield servers
     servers.close()
+
+
+@pytest.fixture
+def typed(tmp_path: Path, made: Path, run_ankibak: RunAnkibak) -> Any:
+    """Return a home with three backups, the second of which is pinned."""
+    from tests.typed_home import Home
+
+    return Home.with_history(tmp_path, run_ankibak, made)
 
 
 @pytest.fixture

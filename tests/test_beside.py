@@ -36,16 +36,10 @@ from anki_backup.sources.profile import Profile
 from anki_backup.verify import verify
 from tests.histories import HOUR, Histories
 from tests.homes import Home
-from tests.made_collections import make_varied
 from tests.test_steady import LAST, once
 
 ROUNDS = 10
 ONE = "(SELECT id FROM notes ORDER BY id LIMIT 1 OFFSET {})"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make_varied(tmp_path_factory.mktemp("made") / "collection.anki2")
 
 
 @pytest.fixture

@@ -4,21 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
-from tests.made_collections import make_varied
-from tests.typed_home import Home as TypedHome
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make_varied(tmp_path_factory.mktemp("made") / "collection.anki2")
-
-
-@pytest.fixture
-def typed(tmp_path, made, run_ankibak):
-    return TypedHome.with_history(tmp_path, run_ankibak, made)
-
 
 def test_an_index_that_lacks_a_backup_says_so(typed):
     path = typed.root / "backups" / typed.listed()[0]["id"] / "metadata.json"

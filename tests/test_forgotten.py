@@ -8,24 +8,10 @@ import sqlite3
 from contextlib import closing
 from datetime import timedelta
 
-import pytest
-
 from anki_backup import events, gaps
 from anki_backup.errors import StorageError
 from anki_backup.model import now
 from anki_backup.repository import Repository
-from tests.made_collections import make_varied
-from tests.typed_home import Home as TypedHome
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make_varied(tmp_path_factory.mktemp("made") / "collection.anki2")
-
-
-@pytest.fixture
-def typed(tmp_path, made, run_ankibak):
-    return TypedHome.with_history(tmp_path, run_ankibak, made)
 
 
 def pinned(typed):

@@ -11,18 +11,6 @@ from msgspec import structs
 from anki_backup import events, gaps
 from anki_backup.model import Alarm, now
 from anki_backup.repository import Repository
-from tests.made_collections import make_varied
-from tests.typed_home import Home as TypedHome
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make_varied(tmp_path_factory.mktemp("made") / "collection.anki2")
-
-
-@pytest.fixture
-def typed(tmp_path, made, run_ankibak):
-    return TypedHome.with_history(tmp_path, run_ankibak, made)
 
 
 def test_a_state_folder_of_an_earlier_day_keeps_what_was_pinned_since(typed, tmp_path):

@@ -9,18 +9,7 @@ import pytest
 from anki_backup import identity
 from anki_backup.errors import DamageError
 from tests.homes import Home
-from tests.made_collections import make_varied
 from tests.typed_home import Home as TypedHome
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make_varied(tmp_path_factory.mktemp("made") / "collection.anki2")
-
-
-@pytest.fixture
-def typed(tmp_path, made, run_ankibak):
-    return TypedHome.with_history(tmp_path, run_ankibak, made)
 
 
 def test_a_damaged_or_missing_repository_json_keeps_nobody_from_reading_and_is_written_anew(typed):

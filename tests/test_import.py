@@ -17,11 +17,11 @@ from anki_backup.adopt import Adoption
 from anki_backup.errors import StorageError
 from anki_backup.gather import Options
 from anki_backup.header import DELTA
-from tests.adopting import DAY, START, adopt, collection_of, folder, home, ids, made, state
+from tests.adopting import DAY, START, adopt, collection_of, folder, home, ids, state
 from tests.made_collections import at_schema, sql
 from tests.packages import current, legacy
 
-__all__ = ["folder", "home", "made", "state"]
+__all__ = ["folder", "home", "state"]
 
 
 def test_packages_of_every_age_and_bare_files_are_adopted_in_the_order_of_their_dates(

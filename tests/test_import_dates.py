@@ -7,10 +7,10 @@ import shutil
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from tests.adopting import DAY, START, adopt, folder, home, ids, made, state
+from tests.adopting import DAY, START, adopt, folder, home, ids, state
 from tests.packages import current
 
-__all__ = ["folder", "home", "made", "state"]
+__all__ = ["folder", "home", "state"]
 BERLIN = ZoneInfo("Europe/Berlin")
 
 

@@ -8,7 +8,6 @@ import time
 import pytest
 
 from tests.homes import Home
-from tests.made_collections import make_varied
 
 NAME = "Anki has no such names"
 ODD = {
@@ -23,11 +22,6 @@ ODD = {
     b"empty.jpg": "it is empty",
     b"film.mp4": "it is larger than 100 MiB",
 }
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make_varied(tmp_path_factory.mktemp("made") / "collection.anki2")
 
 
 @pytest.fixture

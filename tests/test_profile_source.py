@@ -17,7 +17,7 @@ from anki_backup import runs
 from anki_backup.gather import Options
 from anki_backup.repository import Repository
 from anki_backup.sources.profile import Profile
-from tests.made_collections import at_schema, make_varied, sql
+from tests.made_collections import at_schema, sql
 
 STUDY = """
 import sys
@@ -43,11 +43,6 @@ WAL = "PRAGMA journal_mode=WAL"
 ADD_30 = [f"INSERT INTO graves (oid, type, usn) VALUES ({n}, 1, 0)" for n in range(7001, 7031)]
 ADDED = "SELECT * FROM graves WHERE oid > 7000"
 ODD_NAMES = [b"what?mode=memory", b"a#fragment", b"100%25 %", b"new\nline", b"\xff\xfe latin", b"-rf"]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make_varied(tmp_path_factory.mktemp("made") / "collection.anki2")
 
 
 @pytest.fixture

@@ -12,13 +12,7 @@ from anki_backup.errors import SourceError
 from anki_backup.model import BackupStats, now
 from anki_backup.settings import Retention
 from tests.homes import Home
-from tests.made_collections import make_varied
 from tests.test_runs import EDIT
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make_varied(tmp_path_factory.mktemp("made") / "collection.anki2")
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from anki_backup.repository import Repository
 from anki_backup.sources.profile import Profile
 from anki_backup.verify import verify
 from tests.conftest import TEST_DATA
-from tests.made_collections import at_schema, make_varied, sql
+from tests.made_collections import at_schema, sql
 
 REAL = sorted(os.listdir(TEST_DATA)) if TEST_DATA.is_dir() else ["(none)"]
 REFUSED = {
@@ -33,11 +33,6 @@ REFUSED = {
     *("media.apkg", "video.apkg", "templates.apkg", "initial_version_2_12_1_corrupt_regular.anki2"),
 }
 GRAVES = "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i < 9000) SELECT i, 0, 0 FROM n"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make_varied(tmp_path_factory.mktemp("made") / "collection.anki2")
 
 
 @pytest.fixture

@@ -17,13 +17,8 @@ from anki_backup import collection
 from anki_backup.errors import SourceError
 from anki_backup.repository import Repository
 from tests.conftest import ROOT
-from tests.made_collections import make_varied, sql
+from tests.made_collections import sql
 from tests.typed_home import Home, change
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make_varied(tmp_path_factory.mktemp("made") / "collection.anki2")
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.test_rollback import changed, home, made
+from tests.test_rollback import changed, home
 
-__all__ = ["changed", "home", "made"]
+__all__ = ["changed", "home"]
 
 
 def test_a_folder_that_is_gone_is_made_again(changed):

@@ -23,17 +23,12 @@ from anki_backup.repository import Repository
 from anki_backup.sources.profile import Profile
 from tests.conftest import ROOT
 from tests.homes import Home
-from tests.made_collections import make_varied, sql
+from tests.made_collections import sql
 
 EDIT = "UPDATE notes SET flds = 'edit ' || flds WHERE id = (SELECT min(id) FROM notes)"
 KILLED = """import os; from anki_backup import cli, deposit
 deposit.put_collection = lambda *_: os.kill(os.getpid(), 9)
 cli.main()"""
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make_varied(tmp_path_factory.mktemp("made") / "collection.anki2")
 
 
 @pytest.fixture

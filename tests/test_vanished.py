@@ -12,14 +12,7 @@ from anki_backup.errors import StorageError
 from anki_backup.model import now
 from anki_backup.verify import verify
 from tests.homes import Home
-from tests.made_collections import make_varied
 from tests.test_runs import EDIT
-from tests.typed_home import Home as TypedHome
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make_varied(tmp_path_factory.mktemp("made") / "collection.anki2")
 
 
 @pytest.fixture
@@ -28,11 +21,6 @@ def home(tmp_path, made):
     for _ in range(3):
         home.run(EDIT)
     return home
-
-
-@pytest.fixture
-def typed(tmp_path, made, run_ankibak):
-    return TypedHome.with_history(tmp_path, run_ankibak, made)
 
 
 def kinds(home):
