@@ -29,6 +29,7 @@ class Sizes:
     export_samples: int = 40
     media: int = 20_000
     media_repeats: int = 3
+    media_wait_seconds: int = 360
     package_media: int = 10_000
     larger: int = 10
     backups: int = 30_000
@@ -48,6 +49,7 @@ QUICK = Sizes(
     export_newest=16,
     export_samples=8,
     media=2_000,
+    media_wait_seconds=0,
     package_media=2_000,
     larger=3,
     backups=3_000,

@@ -20,7 +20,7 @@ from statistics import median
 PACKAGES = ("anki", "apsw", "msgspec", "peewee", "rich", "typer", "zstandard")
 PROGRAMS = {"restic": ["restic", "version"], "borg": ["borg", "--version"], "zstd": ["zstd", "--version"]}
 STDERR_TAIL = 2000
-TOUCHED_BYTES = 512 << 20
+READ_BYTES = 1 << 20
 
 
 class BenchmarkError(Exception):
@@ -110,7 +110,21 @@ def alternate(
     return figures
 
 
-def touch_memory() -> None:
+def read_all(folder: Path) -> int:
+    """Read all files under `folder` into the page cache and return their bytes.
+
+    Whoever wrote gigabytes meanwhile may have pushed them out, and the next one would wait for the disk.
+    """
+    buffer, size = bytearray(READ_BYTES), 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(place, name), "rb", buffering=0) as file:
+                while count := file.readinto(buffer):
+                    size += count
+    return size
+
+
+def touch_memory(touched_bytes: int) -> None:
     """Use as much memory as a command may take, and free it, so that the next one finds it warm.
 
     A virtual machine is given each page by its host when it first touches it, and gives it
@@ -119,7 +133,7 @@ def touch_memory() -> None:
     """
     os.sync()  # here, so that nothing is left to wait for between this and the command
     # In a child, for a command is told to have taken what its parent has.
-    subprocess.run([sys.executable, "-c", f"b'x' * {TOUCHED_BYTES}"], check=True)
+    subprocess.run([sys.executable, "-c", f"b'x' * {touched_bytes}"], check=True)
 
 
 def rotated(names: Sequence[str], turn: int) -> list[str]:

@@ -17,12 +17,11 @@ TEXT = """
   {cards:,} cards, {reviews:,} reviews. **One hour** is 60 answers and 3 edited notes through Anki's own
   scheduler (`tests/benchmarks/study_hour.py`); Anki closes the collection before it is captured.
 - **Side by side**: all programs see the very same folder, in turns (A B C, B C A, ...), never two at a time.
-  What earlier processes left unwritten is synced to disk before each. Since 2026-11-30 half a gigabyte of
-  memory is used and freed before a first run: a virtual machine is given each page anew by its host, which
-  takes longer than what is done with it. On ext4 whoever creates files steps around each inode that was freed
-  in the last five minutes: no repository is deleted while programs are measured, and before `media` nothing
-  large was deleted for so long, or its files take ten seconds of the kernel's time more. On 2026-11-29
-  `export` ran beside `year`: there all programs had the same noise.
+  What earlier processes left unwritten is synced to disk before each. Before a first run its source is read
+  into the page cache, and as much memory as it writes is used and freed: a virtual machine is given each page
+  anew by its host, which takes longer than what is done with it. For six minutes ext4 steps around each inode
+  that was freed: no repository is deleted while programs are measured, and `media` waits for so long. On
+  2026-11-29 `export` ran beside `year`: there all programs had the same noise.
 - **Bytes** are the sizes of all files of a repository: objects, manifests, catalog and events. Caches are not
   counted, neither the peers' nor our `cache/`, which is expendable; ours holds a copy of the collection.
 - **Memory** is the peak resident size that the kernel reports for the process (`wait4`). The one who measures

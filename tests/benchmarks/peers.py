@@ -39,8 +39,7 @@ class Program(ABC):
     def reset(self) -> None:
         """Put the repository and every cache away and begin with an empty one.
 
-        Not deleted: for up to five minutes ext4 steps around inodes that were freed, which would
-        make whoever creates many files next look ten times as slow as on a new disk.
+        Not deleted: for minutes ext4 steps around inodes that were freed (see the scenario `media`).
         """
         if self.place.exists():
             self.place.rename(tempfile.mkdtemp(prefix="old-", dir=self.place.parent) + "/it")
