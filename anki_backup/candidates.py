@@ -14,7 +14,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import NamedTuple
 
-from anki_backup import archives, chains, collection, durable
+from anki_backup import archives, chains, collection, durable, figures
 from anki_backup.errors import SourceError
 from anki_backup.model import CaptureFacts
 from anki_backup.sources import open_file
@@ -100,8 +100,7 @@ def _by_name(name: str, zone: tzinfo | None) -> datetime | None:
         return None
     with suppress(ValueError, OverflowError):
         year, month, day, hour, minute, second = (int(part or 0) for part in match.groups())
-        at = datetime(year, month, day, hour, minute, second)
-        return (at.replace(tzinfo=zone) if zone else at.astimezone()).astimezone(UTC)
+        return figures.instant(datetime(year, month, day, hour, minute, second), zone)
     return None
 
 

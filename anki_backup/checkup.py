@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from anki_backup import library, plan, safety
+from anki_backup import library, plan, safety, units
 from anki_backup.apart import check_places
 from anki_backup.config import Config
 from anki_backup.errors import AnkibakError, BusyError, ConfigError, RepositoryError
@@ -156,22 +156,26 @@ def freshness(repository: Repository, config: Config) -> Check:
     return Check(name="status", state=state, message=verdict.sentence, hint=hint)
 
 
-def timers(names: list[str], folders: list[Path]) -> Iterator[Check]:
-    """Look whether each source has a timer in one of systemd's folders."""
-    missing = [
-        name for name in names if not any((folder / f"ankibak@{name}.timer").exists() for folder in folders)
+def timers(names: list[str]) -> Check:
+    """Look whether each source has a timer that is on, in systemd's folder or in this user's."""
+    there = {
+        unit: [user for user in (True, False) if (units.folder(user=user) / unit).exists()]
+        for unit in (f"ankibak@{name}.timer" for name in names)
+    }
+    missing = [unit for unit, users in there.items() if not users]
+    off = [
+        unit
+        for unit, users in there.items()
+        if all(units.is_off(units.folder(user=user), unit) for user in users)
     ]
     if missing:
-        yield Check(
-            name="timers",
-            state="warning",
-            message=f"systemd has no timer for {', '.join(missing)}",
-            hint="Let it run by itself: ankibak schedule install --user",
-        )
+        told, hint = f"systemd has no {', '.join(missing)}", "ankibak schedule install --user"
+    elif off:
+        command = units.start(off, user=there[off[0]][0])
+        told, hint = f"systemd does not start {', '.join(off)}", " ".join(command)
     else:
-        yield Check(
-            name="timers", state="ok", message="every source has one; see them: ankibak schedule show"
-        )
+        return Check(name="timers", state="ok", message="every source has one that is on")
+    return Check(name="timers", state="warning", message=told, hint=f"Let it run by itself: {hint}")
 
 
 def _failed(name: str, error: AnkibakError) -> Check:

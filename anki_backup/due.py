@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 from itertools import pairwise
 from typing import NamedTuple
 
+from anki_backup import figures
 from anki_backup.calendars import fields
 
 HORIZON_DAYS = 366 * 9  # a 29 February may be eight years away
@@ -35,8 +36,7 @@ def following(cron: str, after: datetime, zone: tzinfo | None = None) -> datetim
     today = after.astimezone(zone).date()
     for day in _days(line, today, HORIZON_DAYS):
         for at in line.times:
-            naive = datetime.combine(day, at)
-            found = (naive.replace(tzinfo=zone) if zone else naive.astimezone()).astimezone(UTC)
+            found = figures.instant(datetime.combine(day, at), zone)
             if found > after:
                 return found
     return None

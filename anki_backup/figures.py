@@ -10,6 +10,16 @@ def utc(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def instant(at: datetime, zone: tzinfo | None) -> datetime:
+    """Return in UTC what a clock in `zone` shows, the machine's when None; an offset in `at` goes before it.
+
+    ValueError or OverflowError where no calendar reaches.
+    """
+    if at.tzinfo is None and zone:
+        at = at.replace(tzinfo=zone)
+    return at.astimezone(UTC)
+
+
 def local(at: datetime, zone: tzinfo | None = None) -> str:
     """Return a time as a clock in `zone` shows it; None is the machine's own zone."""
     return f"{at.astimezone(zone):%Y-%m-%d %H:%M}"

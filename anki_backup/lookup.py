@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 
+from anki_backup import figures
 from anki_backup.entries import Entry
 from anki_backup.errors import NotFoundError
 from anki_backup.model import ID_PATTERN
@@ -59,7 +60,7 @@ def _up_to(text: str, entries: Sequence[Entry], day: str, zone: tzinfo | None) -
         midnight = datetime.combine(date.fromisoformat(day) + timedelta(days=1), time())
     except (ValueError, OverflowError) as error:
         raise NotFoundError(f"{text} is no day", hint="Write it so: @2026-11-01") from error
-    end = (midnight.replace(tzinfo=zone) if zone else midnight.astimezone()).astimezone(UTC).timestamp()
+    end = figures.instant(midnight, zone).timestamp()
     found = [entry for entry in entries if entry.created < end]
     if not found:
         raise NotFoundError(f"there is no backup up to the end of {day}", hint="See them: ankibak list --all")

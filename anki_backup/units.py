@@ -83,6 +83,16 @@ def folder(*, user: bool) -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
 
 
+def is_off(folder: Path, name: str) -> bool:
+    """Say whether a timer that lies there was not turned on: `enable` of systemctl(1) makes a link."""
+    return name.endswith(".timer") and not (folder / "timers.target.wants" / name).is_symlink()
+
+
+def start(names: Sequence[str], *, user: bool) -> list[str]:
+    """Return the command that has systemd start these units, now and from now on."""
+    return ["systemctl", *(["--user"] if user else []), "enable", "--now", *names]
+
+
 def shipped() -> dict[str, str]:
     """Return the units for a system where nothing but the names of sources is different."""
     site = Site(["/usr/bin/ankibak"], SYSTEM_CONFIG, SYSTEM_ROOT, user=False)

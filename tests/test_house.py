@@ -24,7 +24,7 @@ ROOMS = """
     timeline lives around verify forest footing repack prune safety losses preview regain
   | sources formats vaults notifiers
   | laps gather marks attempt alarms hooks tidings metrics runs watch sides plan candidates enclosed
-    past adopt singles places staging rollback push putback sendback proof setup checkup units
+    past adopt singles places staging rollback push putback sendback proof setup units checkup
     rehearsal
   | signals logs terminal marked web commands completion cli
 """

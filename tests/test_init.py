@@ -133,12 +133,18 @@ def checks(run_ankibak, *words):
     return {check["name"]: check for check in told["checks"]}
 
 
-def test_the_doctor_finds_nothing_wrong_after_init(profile, run_ankibak):
+def test_the_doctor_finds_nothing_wrong_after_init(profile, isolated_home, run_ankibak):
     run_ankibak("init", "--profile", profile)
     found = checks(run_ankibak)
     assert [check["name"] for check in found.values() if check["state"] == "failed"] == []
     assert found["timers"]["state"] == "warning" and "schedule install" in found["timers"]["hint"]
     run_ankibak("schedule", "install", "--user")
+    links = Path(isolated_home) / ".config/systemd/user/timers.target.wants"
+    links.mkdir(exist_ok=True)
+    (links / "ankibak@desktop.timer").unlink(missing_ok=True)
+    off = checks(run_ankibak)["timers"]
+    assert (off["state"], "enable --now ankibak@desktop.timer" in off["hint"]) == ("warning", True)
+    (links / "ankibak@desktop.timer").symlink_to("../ankibak@desktop.timer")
     assert checks(run_ankibak)["timers"]["state"] == "ok"
 
 

@@ -256,10 +256,7 @@ class Context:
 def moment(text: str, zone: tzinfo | None) -> datetime:
     """Return the UTC time of a date or time in ISO 8601; without an offset it is one in `zone`."""
     try:
-        at = datetime.fromisoformat(text)
-        if at.tzinfo is None:
-            at = at.replace(tzinfo=zone) if zone else at.astimezone()
-        return at.astimezone(UTC)
+        return figures.instant(datetime.fromisoformat(text), zone)
     except (ValueError, OverflowError) as error:
         raise UsageError(
             f"{text!r} is no time",

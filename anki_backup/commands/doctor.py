@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from anki_backup import checkup, terminal, units
+from anki_backup import checkup, terminal
 from anki_backup.checkup import Check
 from anki_backup.commands import Context
 from anki_backup.errors import AnkibakError
@@ -55,6 +55,6 @@ def _checks(context: Context) -> Iterator[Check]:
     for name in enabled:
         yield from checkup.source(context.root, name, context.driver(name), config.sources[name])
     if enabled:
-        yield from checkup.timers(enabled, [units.folder(user=user) for user in (True, False)])
+        yield checkup.timers(enabled)
     if place[0].state == "ok":
         yield checkup.freshness(context.repository(), config)

@@ -54,8 +54,8 @@ def install(
     changed = write(folder, made, context, dry_run=dry_run)
     if dry_run:
         return
-    timers = sorted(name for name in made if name.endswith((".timer", ".socket")) and "serve" not in name)
-    manager = [*_manager(user=user)]
+    timers = sorted(name for name in made if name.endswith(".timer"))
+    manager = _manager(user=user)
     for name in stale:
         context.say(f"{name}: no longer configured, removed")
         if not output:
@@ -65,31 +65,44 @@ def install(
         return
     if changed or stale:
         _control([*manager, "daemon-reload"], context)
-    if _control([*manager, "enable", "--now", *timers], context):
-        context.say(f"{len(timers)} timers are on. See when they come next: ankibak schedule show")
+    if _control(units.start(timers, user=user), context):
+        show = f"ankibak schedule show{' --user' if user else ''}"
+        context.say(f"{len(timers)} timers are on. See when they come next: {show}")
     if user:
         context.say("To have them run while you are logged out, once: loginctl enable-linger")
-    context.say(f"For the web view: {' '.join(manager)} enable --now ankibak-serve.socket")
+    context.say(f"For the web view: {' '.join(units.start(['ankibak-serve.socket'], user=user))}")
 
 
 @app.command()
-def show(ctx: typer.Context, user: User = False) -> None:
+def show(
+    ctx: typer.Context,
+    user: User = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
     """Show whether the installed units are those of this configuration, and when timers come next."""
     context: Context = ctx.obj
     made, folder = wanted(context, user=user), units.folder(user=user)
-    for name in sorted({*made, *ours(folder)}):
-        there = _read(folder / name)
-        state = (
-            "not installed"
-            if there is None
-            else "not configured"
-            if name not in made
-            else "installed"
-            if there == made[name]
-            else "differs"
-        )
+    states = {name: _state(folder, name, made.get(name)) for name in sorted({*made, *ours(folder)})}
+    if as_json:
+        terminal.print_json({"units": [{"unit": name, "state": state} for name, state in states.items()]})
+        return
+    for name, state in states.items():
         terminal.write(f"{terminal.cell(name)}\t{state}\n")
-    _control([*_manager(user=user), "list-timers", "--all", "--no-pager", "ankibak*"], context, needed=False)
+    if terminal.is_terminal(sys.stdout):
+        _control(
+            [*_manager(user=user), "list-timers", "--all", "--no-pager", "ankibak*"], context, needed=False
+        )
+
+
+def _state(folder: Path, name: str, text: str | None) -> str:
+    there = _read(folder / name)
+    if there is None:
+        return "not installed"
+    if text is None:
+        return "not configured"
+    if there != text:
+        return "differs"
+    return "off" if units.is_off(folder, name) else "installed"
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 from typing import Annotated, Any
 
 from litestar import Request, Response, get, post
@@ -12,6 +12,7 @@ from msgspec import structs
 
 from anki_backup.entries import CatalogError
 from anki_backup.errors import AnkibakError
+from anki_backup.figures import instant
 from anki_backup.web import actions, house
 from anki_backup.web.jobs import Job, Progress
 from anki_backup.web.replies import Refused, document
@@ -55,10 +56,10 @@ BackupId = Annotated[str, Parameter(description="A whole id, or `latest`.")]
 TOKEN: list[SecurityRequirement] = [{"token": []}]
 
 
-def _zoned(since: str | None) -> datetime | None:
-    """Return a time in UTC; one without a zone is in the machine's."""
+def _start(since: str | None, zone: tzinfo | None) -> datetime | None:
+    """Return a time in UTC; one without an offset is one in `zone`."""
     try:
-        return None if since is None else datetime.fromisoformat(since).astimezone(UTC)
+        return None if since is None else instant(datetime.fromisoformat(since), zone)
     except (ValueError, OverflowError):
         raise Refused(
             400, "since is no time of the calendar", hint="Write it as 2026-01-31T18:00:00Z, or 2026-01-31."
@@ -70,7 +71,8 @@ async def list_backups(
     request: Asked, source: Source = None, since: Since = None, before: Before = None, limit: Limit = 50
 ) -> Response[bytes]:
     """List backups, newest first."""
-    desk, start = house.of(request).desk, _zoned(since)
+    desk = house.of(request).desk
+    start = _start(since, desk.zone)
 
     def look() -> dict[str, Any]:
         desk.know(source)
@@ -139,7 +141,8 @@ async def list_runs(
     request: Asked, source: Source = None, since: Since = None, before: BeforeRun = None, limit: Limit = 50
 ) -> Response[bytes]:
     """List runs, newest first."""
-    desk, start = house.of(request).desk, _zoned(since)
+    desk = house.of(request).desk
+    start = _start(since, desk.zone)
 
     def look() -> dict[str, Any]:
         found, more = desk.runs_page(source, start, before, limit)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
 from litestar import Request, Response, get
 
+from anki_backup import figures
 from anki_backup.config import Config
 from anki_backup.entries import Entry, State
 from anki_backup.errors import UsageError
@@ -98,11 +99,9 @@ def _time(here: House, text: str | None, *, end: bool = False) -> datetime | Non
         pass
     try:
         at = datetime.fromisoformat(text)
-        if at.tzinfo is None:
-            at = at.replace(tzinfo=here.desk.zone) if here.desk.zone else at.astimezone()
         if end and DAY.fullmatch(text):
             at += timedelta(days=1)
-        return at.astimezone(UTC)
+        return figures.instant(at, here.desk.zone)
     except (ValueError, OverflowError):
         raise UsageError(
             f"{text!r} is no time", hint="Write a day, 2026-11-01, or how long ago: 7d."

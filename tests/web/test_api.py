@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -97,6 +98,16 @@ def test_since_is_a_time_or_a_day(served: Served):
         for wrong in ("", "0.5", "yesterday", "2026-13-01", "0001-01-01T00:00:00+14:00"):
             told = client.get("/api/v1/runs", params={"since": wrong})
             assert told.status_code == 400 and "2026-01-31T18:00:00Z" in told.json()["error"]["hint"]
+
+
+@pytest.mark.parametrize(("zone", "after"), [("Etc/GMT+12", 1), ("Etc/GMT-12", 2)])
+def test_since_without_an_offset_is_in_the_zone_of_the_schedule(zone, after, serve):
+    served = serve(settings=f'[schedule]\ntimezone = "{zone}"\n')
+    first, second = (backup.created_at for backup in served.repository.backups()[:2])
+    since = first.astimezone(ZoneInfo(zone)) if after == 1 else second.astimezone(ZoneInfo(zone))
+    with served.client() as client:
+        asked = {"since": f"{since:%Y-%m-%dT%H:%M:%S}"}
+        assert len(client.get("/api/v1/backups", params=asked).json()["backups"]) == after
 
 
 def test_the_document_tells_the_least_number_too(served: Served):
