@@ -29,7 +29,7 @@ from anki_backup import (
 )
 from anki_backup.baseline import Baseline, Change, Mark
 from anki_backup.errors import DamageError, SourceError, StorageError
-from anki_backup.gather import Media, Options, gather, missing
+from anki_backup.gather import Known, Media, Options, gather, missing
 from anki_backup.laps import Laps
 from anki_backup.model import FORMAT, Backup, BackupManifest, Durations, now
 from anki_backup.repository import Repository
@@ -75,7 +75,7 @@ class Attempt:
         if self.source.is_ours:
             # No age is too young: nobody writes there until the next run.
             self.now_ns = time.time_ns() + media.RACY_NS
-        self.seen = media.look(self.source.media, self.now_ns) if self.source.media.is_dir() else None
+        self.seen = media.look_again(self.source.media, None, self.now_ns)
         eager = self.options.force or self.options.rehash
         if self.mark and not eager and self.mark.fits(sighting.states(), self.seen):
             return None
@@ -91,6 +91,7 @@ class Attempt:
 
     def _compare(self) -> Backup | None:
         capture, change, base = self._take()
+        self.seen = media.look_again(self.source.media, self.seen, self.now_ns)
         found = self._media()
         self.laps.end("media")
         self.warnings += found.warnings
@@ -220,11 +221,12 @@ class Attempt:
             return mark.content_hash
 
     def _media(self) -> Media:
+        before = self.repository.manifest(self.mark.backup) if self.mark else None
         folder = self.source.media
         if self.seen:
-            return gather(self.store, self.baseline, self.mark, folder, self.seen, self.threads, self.options)
-        before = self.repository.manifest(self.mark.backup).media_files if self.mark else 0
-        return missing(folder, self.baseline.collection, before)
+            known = Known(self.mark, before.media_list) if self.mark and before else None
+            return gather(self.store, self.baseline, known, folder, self.seen, self.threads, self.options)
+        return missing(folder, self.baseline.collection, before.media_files if before else 0)
 
     def _commit(self, capture: Capture, change: Change, found: Media, reading: Reading) -> Backup:
         before = self.repository.manifest(self.mark.backup) if self.mark else None

@@ -196,9 +196,9 @@ class Baseline:
     def clear(self) -> None:
         """Drop what a run leaves behind."""
         # Expendable, and never worth failing for.
-        for name in ("before.part", "base.part", "hot.part", "collection.anki2.part"):
-            with suppress(OSError):
-                (self.folder / name).unlink()
+        with suppress(OSError):
+            for path in self.folder.glob("*.part*"):
+                path.unlink()
 
 
 def _both(source: int, cached: int, size: int, old: Behind, new: Behind) -> Iterator[tuple[bytes, bytes]]:

@@ -14,7 +14,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
@@ -93,15 +93,26 @@ def is_sound(store: ObjectStore, name: str) -> bool:
 
 
 def put_delta(
-    store: ObjectStore, name: str, size: int, base: str, position: int, table: bytes, frames: list[bytes]
+    store: ObjectStore,
+    name: str,
+    size: int,
+    base: str,
+    position: int,
+    table: bytes,
+    frames: list[bytes],
+    prove: Callable[[Delta], object] = lambda delta: None,
 ) -> None:
-    """Keep an object as a delta over `base`; the caller has seen that it applies."""
+    """Keep an object as a delta over `base`, once what the disk gives back of it has been proved.
+
+    Without `prove` the caller has seen that it applies. What that raises leaves no object.
+    """
     payload = [len(table).to_bytes(4, "little"), table, *frames]
     crc = 0
     for part in payload:
         crc = zlib.crc32(part, crc)
     length = sum(map(len, payload))
-    store.put_payload(Info(name, DELTA, size, HEADER_BYTES, length, crc, position, base), payload)
+    info = Info(name, DELTA, size, HEADER_BYTES, length, crc, position, base)
+    store.put_payload(info, payload, lambda fd: prove(Delta(fd, info)))
 
 
 class Content(Protocol):
@@ -126,18 +137,14 @@ class Content(Protocol):
 
 
 class Delta:
-    """An open delta object: its table, and its frames one after the other."""
+    """A delta object in an open file: its table, and its frames one after the other."""
 
-    def __init__(self, store: ObjectStore, name: str) -> None:
-        self._fd, self.info = store.open(name)
-        try:
-            length = int.from_bytes(self._read(4, 0), "little")
-            if length > deltas.TABLE_LIMIT:
-                raise DamageError(f"object {name} is damaged: its table is too long")
-            self.table = deltas.unpack(self._read(length, 4))
-        except BaseException:
-            os.close(self._fd)
-            raise
+    def __init__(self, fd: int, info: Info) -> None:
+        self._fd, self.info = fd, info
+        length = int.from_bytes(self._read(4, 0), "little")
+        if length > deltas.TABLE_LIMIT:
+            raise DamageError(f"object {info.name} is damaged: its table is too long")
+        self.table = deltas.unpack(self._read(length, 4))
         self._first = 4 + length
 
     def _read(self, count: int, at: int) -> bytes:
@@ -154,8 +161,15 @@ class Delta:
             yield self._read(frame.length, at)
             at += frame.length
 
-    def close(self) -> None:
-        os.close(self._fd)
+
+@contextmanager
+def opened(store: ObjectStore, name: str) -> Iterator[Delta]:
+    """Open a delta object, and close it again."""
+    fd, info = store.open(name)
+    try:
+        yield Delta(fd, info)
+    finally:
+        os.close(fd)
 
 
 def _shape(store: ObjectStore, name: str) -> list[tuple[str, int]]:
@@ -183,13 +197,19 @@ def _read(store: ObjectStore, name: str) -> bytes:
         raise DamageError(f"object {name} is larger than such an object can be")
     data = store.read(chain.pop().name)
     for info in reversed(chain):
-        data = applied(store, info, data)
+        data = applied(store, info.name, data)
     if hashlib.sha256(data).hexdigest() != name:
         raise DamageError(f"object {name} is damaged: its bytes have another SHA-256")
     return data
 
 
-def applied(store: ObjectStore, info: Info, base: bytes) -> bytes:
+def applied(store: ObjectStore, name: str, base: bytes) -> bytes:
+    """Return what a small delta object makes of its base; nothing is hashed."""
+    with opened(store, name) as delta:
+        return made_of(delta, base)
+
+
+def made_of(delta: Delta, base: bytes) -> bytes:
     """Return what a small delta makes of its base; nothing is hashed."""
     parts: list[bytes] = []
     view = memoryview(base)  # what is copied from it is copied once, when all is joined
@@ -197,8 +217,7 @@ def applied(store: ObjectStore, info: Info, base: bytes) -> bytes:
     def read_at(at: int, count: int) -> bytes:
         return cast(bytes, view[at : at + count])
 
-    with closing(Delta(store, info.name)) as delta:
-        deltas.apply(delta.table, delta.frames(), len(base), info.size, read_at, parts.append)
+    deltas.apply(delta.table, delta.frames(), len(base), delta.info.size, read_at, parts.append)
     return b"".join(parts)
 
 
@@ -230,7 +249,7 @@ def step(store: ObjectStore, name: str, content: Content, base: str | None = Non
     None where all may have moved: that is put together aside. DamageError if it stands
     on another one than `base` by now: `prune` expresses objects anew beside readers.
     """
-    with closing(Delta(store, name)) as delta:
+    with opened(store, name) as delta:
         if base not in (None, delta.info.base):
             raise DamageError(f"object {name} stands on another one than before")
         return turn(content, delta.table, delta.frames(), delta.info.size)

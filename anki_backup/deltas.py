@@ -12,9 +12,9 @@ table of a delta is a row of unsigned LEB128 numbers:
         count of sources, then for each source: skip, take
 
 After the last op the rest of the base is copied. Each frame is one zstd frame of
-the inserted units of its ops, with raw bytes of the base as prefix (what
-`zstd --patch-from` does): its sources where it names any (runs of units, each
-`skip` units after the end of the one before), else what its ops drop.
+the inserted units of its ops, with raw bytes of the base as prefix (what `zstd --patch-from`
+does): its sources where it names any (runs of units, each `skip` units after the end of the
+one before), else what its ops drop; none where that is longer than `FRAME_LIMIT`.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ class Table(NamedTuple):
 
 
 def prefix(data: Data) -> Prefix | None:
-    """Return a copy of what a frame may refer to; the caller can let go of its own."""
-    return zstandard.ZstdCompressionDict(data, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if data else None
+    """Return a copy of what a frame may refer to, None past the limit; the caller can let go of its own."""
+    fits = 0 < len(data) <= FRAME_LIMIT
+    return zstandard.ZstdCompressionDict(data, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if fits else None
 
 
 def compress(new: Data, before: Prefix | None = None, level: int = LEVEL) -> bytes:
@@ -144,9 +145,8 @@ def unpack(data: bytes) -> Table:
             ends = at + 2 * sources
             if ends > len(numbers):
                 raise IndexError
-            frames.append(
-                Frame(count, length, tuple(zip(numbers[at:ends:2], numbers[at + 1 : ends : 2], strict=True)))
-            )
+            pairs = zip(numbers[at:ends:2], numbers[at + 1 : ends : 2], strict=True)
+            frames.append(Frame(count, length, tuple(pairs)))
             at = ends
             left -= 1
     except (IndexError, ValueError) as error:
@@ -223,9 +223,10 @@ def _filled(
 
 def _unpacked(packed: bytes, before: list[Run], size: int, gather: Gather) -> bytes:
     """Return the `size` bytes of a frame that refers to these runs of the base."""
-    if max(size, sum(count for _, count in before)) > FRAME_LIMIT:
+    if size > FRAME_LIMIT:
         raise DamageError("a frame of a delta is larger than any of ours")
-    return decompress(packed, prefix(gather(before)), size)
+    refers = size and sum(count for _, count in before) <= FRAME_LIMIT  # else nothing is read of the base
+    return decompress(packed, prefix(gather(before)) if refers else None, size)
 
 
 def apply(
@@ -285,8 +286,7 @@ def patch(
     base, made = (sum(op.copy + op[part] for op in table.ops) * unit for part in (1, 2))
     _fit(base, made, base_size, size)
     for frame, packed in zip(table.frames, frames, strict=True):
-        dropped: list[Run] = []
-        inserted: list[Run] = []
+        dropped, inserted = list[Run](), list[Run]()
         for copy, drop, insert in table.ops[first : first + frame.ops]:
             old += copy
             new += copy

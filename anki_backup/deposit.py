@@ -6,7 +6,7 @@ Everything written is read back, unpacked and compared before this returns.
 from __future__ import annotations
 
 import hashlib
-from contextlib import closing
+from contextlib import suppress
 from pathlib import Path
 
 from anki_backup import chains, deltas, medialist, moved, pages
@@ -20,6 +20,10 @@ from anki_backup.objects import ObjectStore
 MOST = 2 / 3
 
 Encoded = tuple[bytes, list[bytes]]
+
+
+class _UnprovenError(Exception):
+    """A delta does not unpack to what it should stand for."""
 
 
 def put_collection(
@@ -101,10 +105,9 @@ def _put_delta(
     read_old: deltas.ReadAt,
     read_new: deltas.ReadAt,
 ) -> bool:
-    """Keep a delta, then unpack what the disk holds of it and compare."""
-    if encoded is None:
+    """Keep a delta if what the disk holds of it unpacks to what it stands for."""
+    if encoded is None or len(encoded[0]) > deltas.TABLE_LIMIT:
         return False
-    chains.put_delta(store, change.sha256, change.size, base.name, position, *encoded)
     end = 0
 
     def gather(runs: list[deltas.Run]) -> bytes:
@@ -119,12 +122,19 @@ def _put_delta(
         compare_runs([(end, len(data))], data)
         end += len(data)
 
-    with closing(chains.Delta(store, change.sha256)) as delta:
-        if deltas.in_place(delta.table, base.size):
-            deltas.patch(delta.table, delta.frames(), base.size, change.size, gather, compare_runs)
-        else:
-            deltas.apply(delta.table, delta.frames(), base.size, change.size, read_old, compare_next)
-    return True
+    def prove(delta: chains.Delta) -> None:
+        try:
+            if deltas.in_place(delta.table, base.size):
+                deltas.patch(delta.table, delta.frames(), base.size, change.size, gather, compare_runs)
+            else:
+                deltas.apply(delta.table, delta.frames(), base.size, change.size, read_old, compare_next)
+        except DamageError as error:
+            raise _UnprovenError from error
+
+    with suppress(_UnprovenError):  # a whole object needs no such proof
+        chains.put_delta(store, change.sha256, change.size, base.name, position, *encoded, prove)
+        return True
+    return False
 
 
 def _reader(units: dict[int, bytes], unit: int) -> deltas.ReadAt:
@@ -152,12 +162,16 @@ def _put_lines(store: ObjectStore, name: str, data: bytes, newest: str) -> bool:
     way = chains.way(store, base.name)
     if not way.carries_more():
         return False
-    table, frames = medialist.list_delta(chains.read(store, base.name), data)
+    before = chains.read(store, base.name)
+    table, frames = medialist.list_delta(before, data)
     length = len(table) + sum(map(len, frames))
     # More than the whole below it, an empty list perhaps: nothing could stand on that.
     if length * chains.WORTH > len(data) or length > way.root or len(data) > deltas.FRAME_LIMIT:
         return False
-    chains.put_delta(store, name, len(data), base.name, position, table, frames)
-    if chains.read(store, name) != data:
-        raise DamageError(f"object {name} did not unpack to what was packed")
+
+    def prove(delta: chains.Delta) -> None:
+        if chains.made_of(delta, before) != data:
+            raise DamageError(f"object {name} did not unpack to what was packed")
+
+    chains.put_delta(store, name, len(data), base.name, position, table, frames, prove)
     return True

@@ -97,6 +97,10 @@ class RepositoryError(AnkibakError):
     code, exit_code = "no_repository", 10
 
 
+class NoRepositoryError(RepositoryError):
+    """There is no repository; the first run makes one."""
+
+
 class BusyError(AnkibakError):
     """Another process holds the lock."""
 

@@ -88,7 +88,7 @@ class Forest:
                 info = self.infos[name]
                 while above and above[-1][0] != info.base:
                     above.pop()
-                data = chains.applied(self.store, info, above[-1][1]) if above else self.store.read(name)
+                data = chains.applied(self.store, name, above[-1][1]) if above else self.store.read(name)
                 if name in self.wanted:
                     yield name, data
                 # On a straight way down only the last one is needed again.

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-from anki_backup import collection, content, filenames, media, medialist
+from anki_backup import chains, collection, content, filenames, media, medialist
 from anki_backup.baseline import Baseline, Mark
 from anki_backup.errors import SourceError
 from anki_backup.model import MediaFile, Origin, Skipped, file_name_text
@@ -15,6 +15,10 @@ from anki_backup.objects import ObjectStore
 from anki_backup.settings import Alarms
 
 NAMED = 8
+DAMAGED = (
+    "the list of media of the newest backup is damaged, so all media were read again;"
+    " see what else is: ankibak verify --read-data"
+)
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 
 
@@ -47,25 +51,38 @@ class Media(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
+class Known(NamedTuple):
+    """What is known of a source: its mark, and the object that lists the media of the mark's backup."""
+
+    mark: Mark
+    media_list: str | None
+
+    def sees(self, seen: media.Look) -> bool:
+        """Say whether a folder is as it was when the mark was made."""
+        return seen.digest is not None and self.mark.media_digest == seen.digest
+
+
 def gather(
     store: ObjectStore,
     baseline: Baseline,
-    mark: Mark | None,
+    before: Known | None,
     folder: Path,
     seen: media.Look,
     threads: int,
     options: Options,
 ) -> Media:
     """Keep what is new in a media folder as it was seen; read only what was not read before."""
-    same = mark and seen.digest is not None and mark.media_digest == seen.digest
-    if mark and same and not options.rehash:
-        return Media(None, mark.media_section)
-    known = {} if options.rehash else baseline.index(mark)
+    afresh, told = options.rehash, []
+    if before and before.media_list and not chains.is_sound(store, before.media_list):
+        afresh, told = True, [DAMAGED]
+    if before and before.sees(seen) and not afresh:
+        return Media(None, before.mark.media_section)
+    known = {} if afresh else baseline.index(before.mark if before else None)
     collector = media.Collector(store, folder, known)
     total = sum(entry.size for entry in seen.entries)
     with options.progress(f"media in {folder.name}", total) as advance:
         files, failed = collector.collect(seen, threads, advance)
-    warnings = [f"media file {item.name} could not be read: {item.reason}" for item in failed]
+    warnings = told + [f"media file {item.name} could not be read: {item.reason}" for item in failed]
     warnings += [f"{item.name} in the media folder {item.reason}: left out" for item in seen.skipped]
     warnings += _unsynced(file for file in files if file.name not in known)
     section = content.media_section(medialist.named(files))

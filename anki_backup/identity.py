@@ -14,7 +14,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from anki_backup import durable
-from anki_backup.errors import DamageError, RepositoryError, StorageError
+from anki_backup.errors import DamageError, NoRepositoryError, RepositoryError, StorageError
 from anki_backup.model import FORMAT, ID_PATTERN, BackupManifest, load, seal, unseal
 
 NAME = "repository.json"
@@ -39,7 +39,7 @@ def read(root: Path) -> Identity:
     if found is None and damage:
         raise DamageError(damage.message, hint=f"Put {NAME} back from a copy of the repository.")
     if found is None:
-        raise RepositoryError(
+        raise NoRepositoryError(
             f"there is no repository in {root}", hint="Make the first backup, which makes it: ankibak run"
         )
     if not 0 < found.format <= FORMAT:

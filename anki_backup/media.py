@@ -11,7 +11,7 @@ import os
 import stat
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +33,6 @@ TRIES = 3
 RACY_NS = 2_000_000_000
 STATE = struct.Struct("<QqqQ")
 READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-FICLONERANGE = 0x4020940D
 
 
 class Entry(NamedTuple):
@@ -51,34 +50,53 @@ Kept = tuple[Entry, str | Skipped]
 
 
 class Look(NamedTuple):
-    """A folder at one moment. `digest` is None while a file is too young to be told by its times."""
+    """A folder at one moment. `digest` is None while a file is too young to be told by its times.
+
+    `changed_ns` is when a name came or went last, as it was before that moment.
+    """
 
     entries: list[Entry]
     skipped: list[Skipped]
     digest: str | None
     started_ns: int
+    changed_ns: int
 
 
 def look(folder: Path, now_ns: int) -> Look:
     """List a media folder without reading a file; SourceError when that fails."""
     entries, skipped = [], []
     try:
+        changed_ns = os.stat(folder).st_mtime_ns
         with os.scandir(os.fsencode(folder)) as found:
             for item in found:
-                state = item.stat(follow_symlinks=False)
+                try:
+                    state = item.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
                 if reason := _odd(state):
                     skipped.append(Skipped(name=file_name_text(item.name), reason=reason))
                 else:
                     entries.append(
                         Entry(item.name, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
                     )
-    except FileNotFoundError as error:
-        raise SourceError(f"{folder} changed while it was listed", hint="Run again.") from error
     except OSError as error:
         raise SourceError(f"can't list {folder}: {(error.strerror or '').lower()}") from error
     entries.sort()
     skipped.sort(key=lambda item: item.name)
-    return Look(entries, skipped, _digest(entries, skipped, now_ns), now_ns)
+    return Look(entries, skipped, _digest(entries, skipped, now_ns), now_ns, changed_ns)
+
+
+def look_again(folder: Path, seen: Look | None, now_ns: int) -> Look | None:
+    """Return how a folder is now, by one question where no file came or went since; None if there is none.
+
+    Whoever has captured a collection asks: a picture comes before the note that shows it.
+    """
+    if not os.path.isdir(folder):
+        return None
+    with suppress(OSError):
+        if seen and seen.changed_ns == os.stat(folder).st_mtime_ns < seen.started_ns - RACY_NS:
+            return seen
+    return look(folder, now_ns)
 
 
 def _digest(entries: list[Entry], skipped: list[Skipped], now_ns: int) -> str | None:
@@ -126,7 +144,10 @@ class Collector:
         files: list[MediaFile] = []
         failed: list[Skipped] = []
         shares: list[Share] = []
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise SourceError(f"can't list {self._folder}: {(error.strerror or '').lower()}") from error
         try:
             with closing(spread(seen.entries, processes, partial(self._keep_all, folder))) as slices:
                 for kept, share in slices:
@@ -210,7 +231,7 @@ class Collector:
         """Keep a file as it is; where the file system can, its blocks are shared, not copied."""
         incoming = self._store.incoming()
         with durable.part_file(incoming) as out:
-            cloned = self._clones and _clone(fd, out)
+            cloned = self._clones and durable.clone(fd, out, CLONE_OFFSET)
             self._clones = cloned
             offset = CLONE_OFFSET if cloned else HEADER_BYTES
             info = Info(name, RAW, size, offset, size, 0, 0, None)
@@ -225,17 +246,6 @@ class Collector:
             if digest.hexdigest() != name:
                 raise DamageError(f"the disk gave back other bytes than were written for {name}")
         self._store.publish(name, incoming, info.stored_bytes)
-
-
-def _clone(source: int, target: int) -> bool:
-    """Share the blocks of a file with one behind whose header they fit; False where that can't be."""
-    import fcntl  # only for large files
-
-    try:
-        fcntl.ioctl(target, FICLONERANGE, struct.pack("<qQQQ", source, 0, 0, CLONE_OFFSET))
-    except OSError:
-        return False
-    return True
 
 
 def _state(fd: int, name: bytes) -> Entry | None:

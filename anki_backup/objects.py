@@ -11,15 +11,16 @@ import hashlib
 import os
 import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import reduce
 from pathlib import Path
 from typing import NamedTuple
 
 import zstandard
 
 from anki_backup import durable, payloads
-from anki_backup.errors import DamageError
+from anki_backup.errors import DamageError, StorageError
 from anki_backup.header import CLONE_OFFSET, DELTA, HEADER_BYTES, RAW, ZSTD, Info, parse
 from anki_backup.model import HASH_PATTERN
 
@@ -28,9 +29,10 @@ PAGE = 1 << 12
 
 
 class Share(NamedTuple):
-    """What a store has made, with the bytes of each file, and what has to be synced for it."""
+    """What a store has made, with each file's bytes, what of it stood before, and what is to be synced."""
 
     made: dict[str, int]
+    stood: set[str]
     files: list[str]
     directories: set[str]
 
@@ -47,6 +49,7 @@ class ObjectStore:
         self._serial = 0
         self._prefixes: set[str] = set()
         self._made: dict[str, int] = {}
+        self._stood: set[str] = set()
 
     def path(self, name: str) -> Path:
         """Return where an object lies; refuses what is no name, so no path can be smuggled in."""
@@ -66,10 +69,9 @@ class ObjectStore:
         path = self._file(name)
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError as error:
-            raise DamageError(f"object {name} is missing") from error
         except OSError as error:
-            raise DamageError(f"object {name} can't be read: {error.strerror}") from error
+            reason = "is missing" if error.errno == errno.ENOENT else f"can't be read: {error.strerror}"
+            raise DamageError(f"object {name} {reason}") from error
         try:
             return fd, parse(name, payloads.pread(fd, CLONE_OFFSET, 0, name), os.fstat(fd).st_size)
         except BaseException:
@@ -83,17 +85,19 @@ class ObjectStore:
         return info
 
     def payload_is_sound(self, name: str) -> bool:
-        """Read the stored bytes of a compressed object or delta and compare their CRC-32."""
+        """Read the stored bytes and compare their CRC-32; of a raw object the SHA-256, which is its name."""
         fd, info = self.open(name)
         try:
-            crc = 0
-            for at in range(info.offset, info.stored_bytes, payloads.BLOCK):
-                crc = zlib.crc32(
-                    payloads.pread(fd, min(payloads.BLOCK, info.stored_bytes - at), at, name), crc
+            if info.kind != RAW:
+                return (
+                    reduce(lambda crc, block: zlib.crc32(block, crc), payloads.raw(fd, info), 0) == info.crc
                 )
+            digest = hashlib.sha256()
+            for block in payloads.raw(fd, info):
+                digest.update(block)
+            return digest.hexdigest() == name
         finally:
             os.close(fd)
-        return info.kind == RAW or crc == info.crc
 
     def blocks(self, name: str) -> Iterator[bytes]:
         """Yield the content of a raw or compressed object in blocks; DamageError if it is not what it was."""
@@ -143,8 +147,13 @@ class ObjectStore:
         self.put_payload(info, [payload])
         return name
 
-    def put_payload(self, info: Info, payload: Iterable[bytes]) -> None:
-        """Write header and payload, compare what the disk gives back, then give the file its name."""
+    def put_payload(
+        self, info: Info, payload: Iterable[bytes], prove: Callable[[int], object] = lambda fd: None
+    ) -> None:
+        """Write header and payload, compare what the disk gives back, then give the file its name.
+
+        `prove` may raise before that, having looked at the descriptor: then there is no object.
+        """
         path, incoming = self._file(info.name), self.incoming()
         with durable.part_file(incoming) as fd:
             parts = [info.header(), *payload]
@@ -157,6 +166,7 @@ class ObjectStore:
                 if payloads.pread(fd, len(part), at, info.name) != part:
                     raise DamageError(f"the disk gave back other bytes than were written to {path}")
                 at += len(part)
+            prove(fd)
         self.publish(info.name, incoming, at)
 
     def put_blocks(self, name: str, size: int, blocks: Iterable[bytes], threads: int = 0) -> None:
@@ -182,13 +192,10 @@ class ObjectStore:
         self.publish(name, incoming, info.stored_bytes)
 
     def has_sound(self, name: str) -> bool:
-        """Say whether an object is there, whole and no delta: a killed run may have left one that is cut off.
+        """Say whether an object is there, whole, undamaged, and no delta, which is worth its chain.
 
-        A whole one joins the batch, for its writer may have died before it was
-        synced. A delta is worth no more than its chain, so it is written again, whole.
+        Such a one joins the batch, for its writer may have died before it was synced.
         """
-        if not self.has(name):
-            return False
         try:
             if self.info(name).kind == DELTA:
                 return False
@@ -205,13 +212,12 @@ class ObjectStore:
         with self._mutex:
             if name[:2] not in self._prefixes:
                 self._prefixes.add(name[:2])
-                folder = self.folder / name[:2]
-                with durable.storing(folder):
-                    self._make_folder(folder)
+                self._make_folder(self.folder / name[:2])
             if self.has(name):
                 # It takes the place of what may be needed, so it must be on disk before that is gone.
                 with durable.storing(path):
                     durable.sync_file(incoming + durable.PART)
+                self._stood |= {name} - self._made.keys()
             durable.publish(incoming + durable.PART, path)
             self.batch.add(path)
             self._count(name, stored_bytes)
@@ -222,32 +228,47 @@ class ObjectStore:
 
     def hand_over(self) -> Share:
         """Return what was made, and what has to be synced, and forget it: for a fork to tell its parent."""
-        share = Share(self._made, *self.batch.hand_over())
+        share = Share(self._made, self._stood, *self.batch.hand_over())
         self.settle()
         return share
 
     def take_over(self, share: Share) -> None:
         """Take what was handed over for this store's own."""
         self.batch.take_over(share.files, share.directories)
+        self._stood |= share.stood - self._made.keys()
         for name, stored_bytes in share.made.items():
             self._count(name, stored_bytes)
 
     def _make_folder(self, folder: Path) -> None:
-        with suppress(FileExistsError):
-            folder.mkdir(0o700)
-        if folder.is_symlink():
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        with durable.storing(folder):
+            with suppress(FileExistsError):
+                folder.mkdir(0o700)
+            if folder.is_symlink():
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         # Also when it was there: a run that was killed may not have come to syncing it.
         self.batch.add_directory(folder)
 
     def settle(self) -> None:
         """Begin to count anew; what was made before is not taken back any more."""
-        self._made = {}
+        self._made, self._stood = {}, set()
         self.added_bytes = 0
 
+    def flush(self) -> None:
+        """Make durable all that was made. Where the disk refuses that, it is thrown away.
+
+        The kernel may have dropped its pages and call them clean: the next run would believe them.
+        """
+        try:
+            self.batch.flush()
+        except StorageError:
+            for name in list(self._made):
+                with suppress(StorageError):
+                    self.discard(name)
+            raise
+
     def discard(self, name: str) -> None:
-        """Take back an object that this process has made and that nothing will name."""
-        if name in self._made:
+        """Take back an object that this process has made where there was none, and that nothing will name."""
+        if name in self._made.keys() - self._stood:
             self.added_bytes -= self._made.pop(name)
             self.batch.drop(self._file(name))
             with durable.storing(self.path(name)):
@@ -259,13 +280,11 @@ class ObjectStore:
         Need not survive a power cut: the next `prune` finds it again.
         """
         path = self.path(name)
-        with durable.storing(path):
-            try:
-                size = path.lstat().st_size
-                path.unlink()
-            except FileNotFoundError:
-                return 0
-        return size
+        with durable.storing(path), suppress(FileNotFoundError):
+            size = path.lstat().st_size
+            path.unlink()
+            return size
+        return 0
 
     def incoming(self) -> str:
         """Return a fresh place in `objects/`: two threads or forks may be writing the same content."""
@@ -274,7 +293,8 @@ class ObjectStore:
             return f"{self._root}/new-{os.getpid()}-{self._serial}"
 
     def names(self) -> Iterator[str]:
-        """Yield the name of every object file, sorted."""
+        """Yield the name of every object file, sorted; what has another name is none of ours."""
         for prefix in sorted(os.listdir(self.folder)):
             if len(prefix) == 2 and (self.folder / prefix).is_dir():
-                yield from (prefix + rest for rest in sorted(os.listdir(self.folder / prefix)))
+                names = (prefix + rest for rest in sorted(os.listdir(self.folder / prefix)))
+                yield from filter(HASH_PATTERN.fullmatch, names)

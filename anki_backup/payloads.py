@@ -62,7 +62,7 @@ def pread(fd: int, count: int, at: int, name: str) -> bytes:
 
 
 def raw(fd: int, info: Info) -> Iterator[bytes]:
-    """Yield the blocks of an object that is kept as it is."""
+    """Yield the stored bytes of an object in blocks: its content where it is kept as it is."""
     for at in range(info.offset, info.stored_bytes, BLOCK):
         yield pread(fd, min(BLOCK, info.stored_bytes - at), at, info.name)
 

@@ -16,12 +16,12 @@ from msgspec import structs
 
 from anki_backup import chains, collection, content, locks, media, medialist
 from anki_backup.baseline import Baseline
-from anki_backup.errors import AnkibakError, RepositoryError
+from anki_backup.errors import AnkibakError, NoRepositoryError
 from anki_backup.gather import Options
 from anki_backup.marks import known
-from anki_backup.model import MediaFile, Outcome, Run, RunError
+from anki_backup.model import MediaFile, Outcome, Run
 from anki_backup.repository import Repository
-from anki_backup.runs import Result
+from anki_backup.runs import Result, refused
 from anki_backup.sources import Source
 
 
@@ -30,14 +30,13 @@ def plan(root: Path, source: Source, options: Options) -> Result:
     run = Run(source=source.name, started_at=datetime.now(UTC), outcome="planned")
     try:
         repository = Repository.open(root)
-    except RepositoryError:
+    except NoRepositoryError:
         repository = None
     try:
         with held(root, source, "run --dry-run", options.wait_s):
             reason = _reason(repository, source, options)
     except AnkibakError as error:
-        told = RunError(code=error.code, message=error.message, hint=error.hint)
-        return Result(structs.replace(run, outcome="failed", error=told), error=error)
+        return refused(source.name, error)
     outcome: Outcome = "skipped" if reason == "unchanged" else "planned"
     return Result(structs.replace(run, outcome=outcome, reason=reason))
 
@@ -54,7 +53,7 @@ def _reason(repository: Repository | None, source: Source, options: Options) -> 
     if foreseen := source.foresee():
         return "forced" if options.force else foreseen
     sighting = source.look()
-    seen = media.look(source.media, time.time_ns()) if source.media.is_dir() else None
+    seen = media.look_again(source.media, None, time.time_ns())
     mark = None
     if repository:
         mark = known(repository, source.name, Baseline(repository.root / "cache" / source.name))

@@ -239,7 +239,7 @@ class Repository:
 
         `stored_bytes` and `stats_sha256` are filled in here, and by `flushed` what is known once all is.
         """
-        self.batch.flush()
+        self.store.flush()
         stats = seal(Decks(decks=decks))
         manifest = flushed(manifest) if flushed else manifest
         manifest = structs.replace(manifest, stats_sha256=hashlib.sha256(stats).hexdigest())

@@ -38,6 +38,12 @@ class Result(NamedTuple):
     current: str | None = None
 
 
+def refused(source: str, error: AnkibakError) -> Result:
+    """Return the result of a run that could not begin, so that nothing is recorded of it."""
+    run = Run(source=source, started_at=datetime.now(UTC), outcome="failed", error=_told(error))
+    return Result(run, error=error)
+
+
 def back_up(repository: Repository, source: Source, options: Options) -> Result:
     """Back up one source if it changed, under the lock, and record how it went.
 
@@ -71,13 +77,12 @@ def back_up_held(repository: Repository, source: Source, options: Options) -> Re
             "If it was not meant, put the newest backup back, which is pinned: "
             f"ankibak rollback {source.name}:{alarmed.id} --push-after-rollback"
         )
-        told = RunError(code=error.code, message=error.message, hint=error.hint)
-        failed = structs.replace(emptied, outcome="failed", error=told)
+        failed = structs.replace(emptied, outcome="failed", error=_told(error))
         return _record(repository, number, Result(failed, error=error, alarmed=alarmed))
-    except AnkibakError as error:
-        told = RunError(code=error.code, message=error.message, hint=error.hint)
-        failed = _ended(run, clock, outcome="failed", reason=None, error=told)
-        return _record(repository, number, Result(failed, error=error, alarmed=late))
+    except (AnkibakError, OSError) as caught:
+        fault = caught if isinstance(caught, AnkibakError) else _unforeseen(caught)
+        failed = _ended(run, clock, outcome="failed", reason=None, error=_told(fault))
+        return _record(repository, number, Result(failed, error=fault, alarmed=late))
     if backup:
         result = _compared(repository, result, attempt.mark.backup if attempt.mark else None, options)
         made = {"outcome": "created", "reason": None, "backup": backup.id}
@@ -89,6 +94,16 @@ def back_up_held(repository: Repository, source: Source, options: Options) -> Re
     run = _ended(run, clock, warning=_warning(left) if left or result.incomplete else None)
     result = result._replace(run=run, current=current)
     return _record(repository, number, result, live=source.is_live)
+
+
+def _told(error: AnkibakError) -> RunError:
+    return RunError(code=error.code, message=error.message, hint=error.hint)
+
+
+def _unforeseen(error: OSError) -> AnkibakError:
+    """Return what nobody thought of that a system can refuse: it must not keep other sources back."""
+    place = f"{error.filename}: " if error.filename else ""
+    return AnkibakError(f"{place}{(error.strerror or str(error)).lower()}")
 
 
 def _judged(repository: Repository, options: Options) -> Backup | None:

@@ -7,14 +7,14 @@ something, and nothing of it is undone. Only a hook that comes before may stop i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from msgspec import structs
 
 from anki_backup import metrics, redaction, runs, safety
 from anki_backup.config import Config
-from anki_backup.errors import AnkibakError, Terminated
+from anki_backup.errors import AnkibakError, BusyError, Terminated
 from anki_backup.gather import Options
 from anki_backup.hooks import Around
 from anki_backup.model import RunError
@@ -22,6 +22,8 @@ from anki_backup.repository import Repository
 from anki_backup.runs import Result
 from anki_backup.sources import Source
 from anki_backup.tidings import Ended, Tidings
+
+WARNINGS, LONGEST = 50, 500
 
 Say = Callable[[str], object]
 
@@ -53,6 +55,10 @@ def back_up(repository: Repository, source: Source, options: Options, config: Co
         if begun:
             around.after("interrupted", {"OUTCOME": "interrupted"})
         raise
+    except BusyError:
+        raise
+    except AnkibakError as error:  # a disk that lets nothing be written must be heard of all the same
+        result = runs.refused(source.name, error)
     result = _redacted(result, secrets)
     trouble = [*around.warnings, *around.after(result.run.outcome, _facts(result))]
     trouble = list(dict.fromkeys(trouble))
@@ -109,5 +115,11 @@ def _facts(result: Result) -> dict[str, str]:
         "ERROR": run.error.code if run.error else "",
         "ERROR_MESSAGE": run.error.message if run.error else "",
         "ALARM": result.alarmed.alarm.kind if result.alarmed and result.alarmed.alarm else "",
-        "WARNINGS": "\n".join(result.warnings),
+        "WARNINGS": "\n".join(_some(result.warnings)),
     }
+
+
+def _some(warnings: Sequence[str]) -> list[str]:
+    """Return what of many warnings the environment of a program can hold (execve(2): 128 KiB a string)."""
+    more = len(warnings) - WARNINGS
+    return [text[:LONGEST] for text in warnings[:WARNINGS]] + ([f"and {more:,} more"] if more > 0 else [])

@@ -153,7 +153,8 @@ class Repository:
                     start += skip * unit
                     dropped += base[start : start + take * unit]
                     start += take * unit
-            data = unpacked(frame, dropped, sum(insert for _, insert in filled))
+            known = dropped if len(dropped) <= 64 << 20 else b""
+            data = unpacked(frame, known, sum(insert for _, insert in filled))
             for copied, insert in filled:
                 made += copied + data[:insert]
                 data = data[insert:]

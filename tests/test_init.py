@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
 import subprocess
 import sys
 import tomllib
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import typer
 
 from anki_backup import setup
+from anki_backup.errors import UsageError
 from tests.conftest import ROOT
 from tests.made_collections import make_varied
 from tests.sync_server import PASSWORD, USER, phone, sync_server
@@ -106,9 +109,39 @@ def answered(lines, home):
 
 
 def test_at_a_terminal_the_profiles_of_this_machine_are_offered(profile, file, isolated_home):
-    code, shown = answered(["1"], isolated_home)
+    code, shown = answered(["1", ""], isolated_home)
     assert code == 0 and f"1  {profile}" in shown and "first backup" not in shown.splitlines()[-1]
-    assert tomllib.loads(file.read_text())["sources"]["desktop"]["path"] == str(profile)
+    made = tomllib.loads(file.read_text())
+    assert made["sources"]["desktop"]["path"] == str(profile) and "storage" not in made
+
+
+def test_a_place_is_asked_for(profile, file, isolated_home):
+    code, shown = answered(["1", "~/on another disk"], isolated_home)
+    assert code == 0 and "[" + str(Path(isolated_home) / ".local/share/ankibak") + "]" in shown
+    place = Path(isolated_home) / "on another disk"
+    assert tomllib.loads(file.read_text())["storage"]["root"] == str(place)
+    assert len(list((place / "backups").iterdir())) == 1
+
+
+@pytest.mark.parametrize("often, cron", [("", "0 * * * *"), ("2", "30 3 * * *"), ("x", None)])
+def test_of_ankiweb_it_is_asked_how_often(often, cron, monkeypatch):
+    from anki_backup.commands import init
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{often}\n"))
+    with pytest.raises(UsageError) if cron is None else nullcontext():
+        assert init._ask_how_often() == cron
+
+
+@pytest.mark.parametrize("name", ["desktop", "laptop"])
+def test_where_there_are_backups_nothing_is_run(name, profile, file, run_ankibak):
+    run_ankibak("init", "--profile", profile)
+    file.unlink()
+    (profile / "collection.anki2").unlink()
+    make_varied(profile / "collection.anki2")
+    done = run_ankibak("init", "--profile", profile, "--name", name)
+    assert done.returncode == 0 and "holds 1 backup already, so nothing was run" in done.stderr
+    told = "ankibak rollback desktop:latest" if name == "desktop" else "they are of desktop"
+    assert told in " ".join(done.stderr.split()) and len(run_ankibak("list").stdout.splitlines()) == 1
 
 
 @pytest.mark.parametrize("lines", [["9"], ["x"], ["2", ""]])

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import random
+import shutil
 import stat
 import tracemalloc
 import zlib
@@ -236,7 +237,7 @@ def test_what_a_fork_made_is_counted_synced_and_taken_back_by_its_parent(store, 
     name = fork.put(TEXT)
     made = fork.added_bytes
     share = fork.hand_over()
-    assert (fork.added_bytes, fork.hand_over()) == (0, ({}, [], set()))
+    assert (fork.added_bytes, fork.hand_over()) == (0, ({}, set(), [], set()))
     assert share.files == [str(fork.path(name))]
     assert share.directories == {str(fork.folder), str(fork.folder / name[:2])}
     store.take_over(share)
@@ -279,9 +280,8 @@ def test_nothing_is_kept_behind_a_link(store, tmp_path):
 def test_only_what_lies_where_objects_lie_is_named(store):
     names = [store.put(data) for data in (TEXT, NOISE, b"")]
     (store.folder / "new-1-1.part").write_bytes(b"of a dead writer")
-    (store.folder / "zz").write_bytes(b"no folder")
-    (store.folder / "abc").mkdir()
-    (store.folder / "abc" / "file").write_bytes(b"not ours")
+    (store.path(names[0]).parent / ".nfs000000000012").write_bytes(b"of a file server")
+    shutil.copytree(store.path(names[1]).parent, store.folder / "abc")
     assert list(store.names()) == sorted(names)
 
 

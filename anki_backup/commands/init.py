@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from platformdirs import user_data_path
 
-from anki_backup import durable, setup, terminal
+from anki_backup import durable, figures, setup, terminal
 from anki_backup.apart import check_places
 from anki_backup.commands import Context
 from anki_backup.errors import ConfigError, SourceError, UsageError
 from anki_backup.model import SOURCE_PATTERN
 
+HOURLY, DAILY = "0 * * * *", "30 3 * * *"
 TERMS = """\
 AnkiWeb is run by Anki's author for everybody, and free. Its terms speak of approved clients; this
 program talks to it only through Anki's own unmodified library, and asks little: one small request
-when nothing changed. Nobody can promise that this is welcome. Rarer is kinder: --cron "30 3 * * *"
-backs up once a day. A sync server of your own has no such limits.
+when nothing changed. Nobody can promise that this is welcome. Rarer is kinder: once a day is enough
+for most people. A sync server of your own has no such limits.
 """
 
 
@@ -52,7 +54,8 @@ def command(
     """Ask what to back up, try it, write the configuration, and make the first backup.
 
     With --profile or --account nothing is asked but, at a terminal, an account's
-    password. An existing configuration is never written over.
+    password. An existing configuration is never written over, and where the repository
+    holds backups already, nothing is run.
     """
     context: Context = ctx.obj
     file = (context.config_path or setup.default_file(system=system)).absolute()
@@ -62,19 +65,23 @@ def command(
         )
     if profile and account:
         raise UsageError("a source is a profile or an account", hint="Add the other one to the file later.")
-    if not (profile or account):
-        profile, account, endpoint = _ask()
-    source, name = _source(profile, account, endpoint, password_file, name)
     root = context.repository_path or root or (setup.SYSTEM_ROOT if system else None)
-    schedule: dict[str, Any] = {"cron": cron or "0 * * * *"}
+    asking = not (profile or account)
+    if asking:
+        profile, account, endpoint = _ask()
+        root = root or _ask_place()
+    source, name = _source(profile, account, endpoint, password_file, name)
+    if account and not endpoint:
+        context.say(TERMS)
+        cron = cron or (_ask_how_often() if asking else None)
+    schedule: dict[str, Any] = {"cron": cron or HOURLY}
     if account and not endpoint:
         schedule["jitter"] = setup.ANKIWEB_JITTER
-        context.say(TERMS)
     text = setup.text(name, source, root.absolute() if root else None, schedule)
     _write(file, text, name, context)
     context.say(f"wrote {file}")
     words = [] if file == setup.default_file(system=False) else ["-c", str(file)]
-    if not no_run:
+    if not (no_run or _is_known(Context(file), name, context)):
         _type([*words, "run"])
     _tell_what_is_next(context, words, system=system)
 
@@ -160,6 +167,38 @@ def _ask() -> tuple[Path | None, str | None, str | None]:
         return Path(_question("Its path")).expanduser(), None, None
     account = _question("The account's name or address")
     return None, account, _question("The server's URL") if chosen == len(choices) - 1 else None
+
+
+def _ask_place() -> Path | None:
+    """Ask where backups are to be kept; None for where they are unless told."""
+    if os.environ.get("ANKIBAK_STORAGE__ROOT"):
+        return None
+    usual = user_data_path("ankibak")
+    place = Path(_question("Where are backups to be kept? Best on another disk.", str(usual))).expanduser()
+    return None if place == usual else place
+
+
+def _ask_how_often() -> str:
+    answer = _question("How often? 1 every hour, 2 once a day, at 3:30", "1")
+    if answer not in ("1", "2"):
+        raise UsageError(f"{answer!r} is neither 1 nor 2")
+    return HOURLY if answer == "1" else DAILY
+
+
+def _is_known(made: Context, name: str, context: Context) -> bool:
+    """Say whether the repository holds backups already: what the source is now may be all that was lost.
+
+    Then a person has to say what is to come next, and is told so.
+    """
+    backups = made.repository().backups()
+    if not backups:
+        return False
+    context.say(f"{made.root} holds {figures.counted(len(backups), 'backup')} already, so nothing was run")
+    if name in (sources := sorted({backup.source for backup in backups})):
+        context.say(f"to go back to the newest: ankibak rollback {name}:latest; to go on: ankibak run")
+    else:
+        context.say(f"they are of {', '.join(sources)}: to go on with one, name it so in {made.config_path}")
+    return True
 
 
 def _question(text: str, default: str = "") -> str:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 from msgspec import to_builtins
 
-from anki_backup import figures, logs, prune, safety, signals, terminal, watch
+from anki_backup import figures, logs, prune, runs, safety, signals, terminal, watch
 from anki_backup.apart import check_places
 from anki_backup.commands import Context
 from anki_backup.errors import AnkibakError, BusyError, ConfigError, Terminated, UsageError
 from anki_backup.gather import Options, Progress
-from anki_backup.model import Backup, Run, RunError, now
+from anki_backup.model import Backup, Run, now
 from anki_backup.repository import Repository
 from anki_backup.retention import DEFAULT
 from anki_backup.runs import Result
@@ -143,9 +142,7 @@ def _run(context: Context, repository: Repository, source: Source, options: Opti
         signals.tell_systemd(f"STATUS={source.name}: {result.run.outcome}")
         return result
     except BusyError as error:
-        told = RunError(code=error.code, message=error.message, hint=error.hint)
-        run = Run(source=source.name, started_at=datetime.now(UTC), outcome="failed", error=told)
-        return Result(run, error=error)
+        return runs.refused(source.name, error)
 
 
 def _progress(context: Context) -> Progress:

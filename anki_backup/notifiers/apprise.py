@@ -39,7 +39,7 @@ class Apprise:
             apprise: Any = import_module("apprise")
         except ImportError as error:
             raise NotifierError(
-                "Apprise is not installed", hint="Install it: pip install 'anki-backup[notify]'"
+                "Apprise is not installed", hint="Install it beside ankibak: pipx inject anki-backup apprise"
             ) from error
         # It would print addresses, and the secrets in them.
         logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)

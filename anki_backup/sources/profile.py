@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from anki_backup import durable
-from anki_backup.errors import SourceError
+from anki_backup.errors import SourceError, StorageError
 from anki_backup.model import CaptureFacts
 from anki_backup.sources import Capture, FileState, Means, Sighting, open_file
 
@@ -108,7 +108,8 @@ def _collection(path: Path) -> Path:
     What is missing is a folder, unless its name is that of a collection.
     """
     real = Path(os.path.realpath(path))
-    is_file = real.suffix == SUFFIX if not real.exists() else not real.is_dir()
+    # By `os.path`, for which a folder that may not be looked into is not there: what is wrong is told later.
+    is_file = not os.path.isdir(real) if os.path.exists(real) else real.suffix == SUFFIX
     return real if is_file else Path(os.path.realpath(real / COLLECTION))
 
 
@@ -118,10 +119,10 @@ def _media(given: Path, collection: Path) -> Path:
     It is Anki's, or the `media` of a sync server's user.
     """
     real = Path(os.path.realpath(given))
-    named = real / COLLECTION if real.is_dir() else Path(os.path.realpath(given.parent), given.name)
+    named = real / COLLECTION if os.path.isdir(real) else Path(os.path.realpath(given.parent), given.name)
     for file in (named, collection):
         for folder in (file.with_suffix(".media"), file.parent / "media"):
-            if folder.is_dir():
+            if os.path.isdir(folder):
                 return folder
     return collection.with_suffix(".media")
 
@@ -188,6 +189,8 @@ def _merge(copy: Path, collection: Path) -> None:
             connection.execute("pragma wal_checkpoint(truncate)")
         finally:
             connection.close()
+    except (apsw.FullError, apsw.IOError) as error:
+        raise StorageError(f"can't write {copy}: {error}") from error
     except apsw.Error as error:
         raise SourceError(
             f"{collection} can't be read while it is open: {error}", hint="Close Anki, then run again."

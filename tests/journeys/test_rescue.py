@@ -205,17 +205,19 @@ def test_the_account_that_was_emptied(tmp_path, environment, run):
             assert (Path(new.col.media.dir()) / "cat.jpg").read_bytes() == b"a cat"
 
 
-def test_the_dead_laptop(desktop, run, page, tmp_path):
+def test_the_dead_laptop(desktop, run, tmp_path, monkeypatch):
     """Fay's laptop is at the bottom of a lake. The repository was on another disk."""
     desktop.study(10)
     run(days=1)
     before = desktop.reviews()
     shutil.rmtree(desktop.folder)
-    # A new machine: Anki was started once.
+    # A new machine: Anki was started once, and there is no configuration.
+    (tmp_path / "config.toml").unlink()
+    monkeypatch.delenv("ANKIBAK_CONFIG", raising=False)
     desktop.folder.mkdir()
     with desktop.opened():
         pass
-    page.follow("The machine is lost")
+    Follower(tmp_path, {"ANKIBAK_SECURITY__ROLLBACK_COOLDOWN": "0s"}).follow("The machine is lost")
     assert (desktop.count(""), desktop.reviews(), before) == (120, 10, 10)
     assert (desktop.media / "cat.jpg").read_bytes() == b"a cat"
     assert (tmp_path / "everything.colpkg").stat().st_size > 1000

@@ -106,7 +106,7 @@ DISK = [
     Mutant(
         "the directories of new objects are not synced",
         "anki_backup/durable.py",
-        "for directory in sorted(self._directories):",
+        "for directory in sorted(directories):",
         "for directory in []:",
         ("tests/test_batches.py",),
     ),

@@ -77,12 +77,6 @@ EQUIVALENT = [
         "`storing` goes by the number",
     ),
     Equivalent(
-        "objects.ObjectStore.payload_is_sound",
-        "payloads.pread(fd, min(payloads.BLOCK, info.stored_bytes - at), at, name), crc",
-        "payloads.pread(fd, min(payloads.BLOCK, info.stored_bytes + at), at, name), crc",
-        "the file ends there: `open` has compared its size",
-    ),
-    Equivalent(
         "payloads.raw",
         "yield pread(fd, min(BLOCK, info.stored_bytes - at), at, info.name)",
         "yield pread(fd, min(BLOCK, info.stored_bytes + at), at, info.name)",

@@ -72,7 +72,7 @@ MUTANTS = [
     Mutant(
         "a manifest is written before its objects are on disk",
         "anki_backup/repository.py",
-        "        self.batch.flush()\n        stats = seal(",
+        "        self.store.flush()\n        stats = seal(",
         "        stats = seal(",
         (POWER,),
     ),
