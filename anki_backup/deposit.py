@@ -63,7 +63,8 @@ def _put_over(
         old = {number: before for number, before, _ in change.pages}
         new = {number: after for number, _, after in change.pages}
         count = len(change.pages)
-        encoded = pages.encode(change.pages, change.unit, base.size, change.size, count=count, limit=limit)
+        sizes = base.size, change.size
+        encoded = readable(pages.encode(change.pages, change.unit, *sizes, count=count, limit=limit))
         readers = _reader(old, change.unit), _reader(new, change.unit)
         return _put_delta(store, change, base, position, encoded, *readers)
     old_path = baseline.before
@@ -79,8 +80,16 @@ def _put_over(
         return _put_delta(store, change, base, position, encoded, *readers)
 
 
+def readable(encoded: Encoded | None) -> Encoded | None:
+    """Return a delta if readers take its table, else None."""
+    return encoded if encoded and len(encoded[0]) <= deltas.TABLE_LIMIT else None
+
+
 def delta_of(old: Path, new: Path, old_size: int, size: int, limit: int) -> Encoded | None:
-    """Return the delta of two collections, by place where few units differ, else by what moved."""
+    """Return the delta of two collections, by place where few units differ, else by what moved.
+
+    None where neither takes at most `limit` bytes and is `readable`.
+    """
     with open(old, "rb", buffering=0) as old_file, open(new, "rb", buffering=0) as new_file:
         read_old, read_new = (chains.file_reader(file.fileno()) for file in (old_file, new_file))
         unit = pages.unit_for(old_size, size)
@@ -93,7 +102,7 @@ def delta_of(old: Path, new: Path, old_size: int, size: int, limit: int) -> Enco
         page = moved.page_size(read_new(0, 100).ljust(100, b"\0"))
         if encoded is None and page == moved.page_size(read_old(0, 100).ljust(100, b"\0")):
             encoded = moved.encode(read_old, read_new, page, old_size, size, limit=limit)
-        return encoded
+        return readable(encoded)
 
 
 def _put_delta(
@@ -106,7 +115,7 @@ def _put_delta(
     read_new: deltas.ReadAt,
 ) -> bool:
     """Keep a delta if what the disk holds of it unpacks to what it stands for."""
-    if encoded is None or len(encoded[0]) > deltas.TABLE_LIMIT:
+    if encoded is None:
         return False
     end = 0
 
@@ -167,6 +176,8 @@ def _put_lines(store: ObjectStore, name: str, data: bytes, newest: str) -> bool:
     length = len(table) + sum(map(len, frames))
     # More than the whole below it, an empty list perhaps: nothing could stand on that.
     if length * chains.WORTH > len(data) or length > way.root or len(data) > deltas.FRAME_LIMIT:
+        return False
+    if not readable((table, frames)):
         return False
 
     def prove(delta: chains.Delta) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from anki_backup import chains, deltas, medialist
-from anki_backup.deposit import Encoded, delta_of
+from anki_backup.deposit import Encoded, delta_of, readable
 from anki_backup.errors import DamageError
 from anki_backup.objects import ObjectStore
 from anki_backup.paged import LITTLE, PagedFile
@@ -53,7 +53,7 @@ class Footing:
     def list_delta(self, content: PagedFile, limit: int) -> Encoded | None:
         """Return the delta of a list of media."""
         encoded = medialist.list_delta(self.content.path.read_bytes(), content.path.read_bytes())
-        return encoded if sum(map(len, encoded[1])) <= limit else None
+        return readable(encoded) if sum(map(len, encoded[1])) <= limit else None
 
     def turn(self, name: str, size: int, encoded: Encoded) -> None:
         """Unpack a delta over this; the SHA-256 of what comes out is compared."""

@@ -63,6 +63,16 @@ def test_a_list_of_media_that_lost_more_is_told_by_what_stayed(tmp_path, made, m
     assert deposit.chains.read(store, after) == deposit.medialist.pack_list(files)
 
 
+def test_no_delta_has_a_table_that_readers_refuse(tmp_path, made, monkeypatch):
+    home = Home(tmp_path, made)
+    home.run()
+    monkeypatch.setattr(deltas, "TABLE_LIMIT", 2)
+    (home.folder / "collection.media" / "dog.jpg").write_bytes(b"a dog")
+    backup = home.run("UPDATE notes SET tags = 'x'").backup
+    found = {home.repository.store.info(name).kind for name in home.repository.store.names()}
+    assert DELTA not in found and home.given_back(backup) == home.collection.read_bytes()
+
+
 def test_a_delta_that_does_not_give_back_what_it_stands_for_is_not_kept(tmp_path, made, monkeypatch):
     home = Home(tmp_path, made)
     home.run()

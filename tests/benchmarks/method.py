@@ -66,9 +66,9 @@ TEXT = """
   both processors are busy for 0.70 s: with packing (0.48 s of one), with unpacking what the disk gives back
   and hashing it (0.15 s), with hashing all rows (0.45 s), SQLite's `quick_check` (0.14 s), and counts
   (0.03 s). The rest is the disk and the catalog, 0.05 s.
-- **A first run of many media** hangs on the kernel, in which 20,000 files are created: ours takes 2.0 s of
-  processor, the rest is the system's. Rounds that began within minutes of a large deletion, or found the source
-  pushed out of the page cache by the programs before, gave 0.82 to 0.95 × restic on the same machine; since
+- **A first run of many media** hangs on the kernel, in which 20,000 files are created: the program itself
+  takes 2.0 s of processor. Rounds that began within minutes of a large deletion, or found the source pushed
+  out of the page cache by the programs before, gave 0.82 to 0.95 × restic on the same machine; since
   2026-11-30 the scenario waits, and the source is read before each.
 - **Export of the newest after ten years** goes over 191 deltas, of which a month's is 30 MB of pages: 25.9 s
   in this record, beside other work; the oldest, which stands on none, takes 1.33 s.
