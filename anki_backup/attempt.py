@@ -96,7 +96,7 @@ class Attempt:
         self.laps.end("media")
         self.warnings += found.warnings
         self.incomplete = bool(found.failed)
-        mark = None if self.options.force else self.mark
+        mark = None if self.options.force or found.renewed else self.mark
         same_media = mark is not None and mark.media_section == found.section
         if mark and same_media and mark.collection_sha256 == change.sha256:
             self._confirm(mark, capture, found)
@@ -171,7 +171,7 @@ class Attempt:
             if base and not chains.is_sound(self.store, base):
                 self.warnings.append(DAMAGED)
                 base = None
-            deposit.put_collection(self.store, self.baseline, change, base, self.threads)
+            self.warnings += deposit.put_collection(self.store, self.baseline, change, base, self.threads)
 
         if self.threads == 1:
             reading = self._read(capture, media_section)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from msgspec import Struct, structs
+from msgspec import DecodeError, Struct, msgpack, structs
 
 from anki_backup import chains, durable, media, pages
 from anki_backup.errors import DamageError, SourceError, StorageError
@@ -89,12 +89,12 @@ class Baseline:
         with suppress(OSError):
             data = (self.folder / "media.index").read_bytes()
             if mark and hashlib.sha256(data).hexdigest() == mark.index_sha256:
-                return media.unpack_index(data)
+                return _unpack(data)
         return {}
 
     def keep_index(self, index: dict[bytes, tuple[media.Entry, str]]) -> str:
         """Remember which media files were read; return what the mark needs to believe it."""
-        data = media.pack_index(index)
+        data = _pack(index)
         self._replace("media.index", data)
         return hashlib.sha256(data).hexdigest()
 
@@ -196,8 +196,8 @@ class Baseline:
     def clear(self) -> None:
         """Drop what a run leaves behind."""
         # Expendable, and never worth failing for.
-        with suppress(OSError):
-            for path in self.folder.glob("*.part*"):
+        for path in self.folder.glob("*.part*"):
+            with suppress(OSError):
                 path.unlink()
 
 
@@ -221,3 +221,17 @@ def _pread(source: int, count: int, at: int) -> bytes:
         return os.pread(source, count, at)
     except OSError as error:
         raise SourceError(f"the collection can't be read: {(error.strerror or '').lower()}") from error
+
+
+def _pack(index: dict[bytes, tuple[media.Entry, str]]) -> bytes:
+    """Write the memory of what was read: expendable, checked by its hash in the mark."""
+    return msgpack.encode([(*entry, name) for entry, name in index.values()])
+
+
+def _unpack(data: bytes) -> dict[bytes, tuple[media.Entry, str]]:
+    """Read it again; empty when it can't be."""
+    try:
+        rows = msgpack.decode(data, type=list[tuple[bytes, int, int, int, int, str]])
+    except DecodeError:
+        return {}
+    return {row[0]: (media.Entry(*row[:5]), row[5]) for row in rows}

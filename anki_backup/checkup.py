@@ -163,16 +163,16 @@ def timers(names: list[str]) -> Check:
         for unit in (f"ankibak@{name}.timer" for name in names)
     }
     missing = [unit for unit, users in there.items() if not users]
-    off = [
-        unit
+    off = {
+        unit: users[0]
         for unit, users in there.items()
-        if all(units.is_off(units.folder(user=user), unit) for user in users)
-    ]
+        if users and all(units.is_off(units.folder(user=user), unit) for user in users)
+    }
     if missing:
         told, hint = f"systemd has no {', '.join(missing)}", "ankibak schedule install --user"
     elif off:
-        command = units.start(off, user=there[off[0]][0])
-        told, hint = f"systemd does not start {', '.join(off)}", " ".join(command)
+        commands = (units.start([unit], user=user) for unit, user in off.items())
+        told, hint = f"systemd does not start {', '.join(off)}", "; ".join(map(" ".join, commands))
     else:
         return Check(name="timers", state="ok", message="every source has one that is on")
     return Check(name="timers", state="warning", message=told, hint=f"Let it run by itself: {hint}")

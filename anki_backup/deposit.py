@@ -6,7 +6,6 @@ Everything written is read back, unpacked and compared before this returns.
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
 from pathlib import Path
 
 from anki_backup import chains, deltas, medialist, moved, pages
@@ -19,6 +18,11 @@ from anki_backup.objects import ObjectStore
 # The part of a collection in which pages are compared by place.
 MOST = 2 / 3
 
+UNPROVEN = (
+    "a delta did not give back what it stands for, so a whole copy is kept;"
+    " if that goes on, it is a bug, or this machine's memory"
+)
+
 Encoded = tuple[bytes, list[bytes]]
 
 
@@ -28,20 +32,25 @@ class _UnprovenError(Exception):
 
 def put_collection(
     store: ObjectStore, baseline: Baseline, change: Change, base: str | None, threads: int
-) -> None:
+) -> list[str]:
     """Keep the collection that lies in the cache; `base` is the object that the pages were compared with.
 
     A delta must be smaller than half of the whole object that its chain begins
-    with, so that a chain never costs more than it saves.
+    with, so that a chain never costs more than it saves. Returns what a person should know.
     """
     if store.has(change.sha256) and chains.is_sound(store, change.sha256):
         store.batch.add(store.path(change.sha256))
-        return
-    if base and _put_pages(store, baseline, change, base):
-        return
+        return []
+    told = []
+    try:
+        if base and _put_pages(store, baseline, change, base):
+            return []
+    except _UnprovenError:
+        told.append(UNPROVEN)
     with open(baseline.collection, "rb", buffering=0) as file:
         blocks = chains.file_blocks(file.fileno(), change.size)
         store.put_blocks(change.sha256, change.size, blocks, threads)
+    return told
 
 
 def _put_pages(store: ObjectStore, baseline: Baseline, change: Change, newest: str) -> bool:
@@ -140,10 +149,8 @@ def _put_delta(
         except DamageError as error:
             raise _UnprovenError from error
 
-    with suppress(_UnprovenError):  # a whole object needs no such proof
-        chains.put_delta(store, change.sha256, change.size, base.name, position, *encoded, prove)
-        return True
-    return False
+    chains.put_delta(store, change.sha256, change.size, base.name, position, *encoded, prove)
+    return True
 
 
 def _reader(units: dict[int, bytes], unit: int) -> deltas.ReadAt:

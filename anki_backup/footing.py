@@ -53,7 +53,8 @@ class Footing:
     def list_delta(self, content: PagedFile, limit: int) -> Encoded | None:
         """Return the delta of a list of media."""
         encoded = medialist.list_delta(self.content.path.read_bytes(), content.path.read_bytes())
-        return readable(encoded) if sum(map(len, encoded[1])) <= limit else None
+        fits = sum(map(len, encoded[1])) <= limit and content.size <= deltas.FRAME_LIMIT
+        return readable(encoded) if fits else None
 
     def turn(self, name: str, size: int, encoded: Encoded) -> None:
         """Unpack a delta over this; the SHA-256 of what comes out is compared."""

@@ -42,13 +42,17 @@ class Options(NamedTuple):
 
 
 class Media(NamedTuple):
-    """The media of a capture and their digest; `files` is None when they are those of the mark's backup."""
+    """The media of a capture and their digest; `files` is None when they are those of the mark's backup.
+
+    `renewed` says that the list of these is damaged, so that there is something new to keep.
+    """
 
     files: list[MediaFile] | None
     section: str
     read: dict[bytes, tuple[media.Entry, str]] | None = None
     failed: tuple[Skipped, ...] = ()
     warnings: tuple[str, ...] = ()
+    renewed: bool = False
 
 
 class Known(NamedTuple):
@@ -72,9 +76,9 @@ def gather(
     options: Options,
 ) -> Media:
     """Keep what is new in a media folder as it was seen; read only what was not read before."""
-    afresh, told = options.rehash, []
-    if before and before.media_list and not chains.is_sound(store, before.media_list):
-        afresh, told = True, [DAMAGED]
+    listed = before.media_list if before else None
+    renewed = listed is not None and not chains.is_sound(store, listed)
+    afresh = options.rehash or renewed
     if before and before.sees(seen) and not afresh:
         return Media(None, before.mark.media_section)
     known = {} if afresh else baseline.index(before.mark if before else None)
@@ -82,11 +86,12 @@ def gather(
     total = sum(entry.size for entry in seen.entries)
     with options.progress(f"media in {folder.name}", total) as advance:
         files, failed = collector.collect(seen, threads, advance)
-    warnings = told + [f"media file {item.name} could not be read: {item.reason}" for item in failed]
+    warnings = [DAMAGED] if renewed else []
+    warnings += [f"media file {item.name} could not be read: {item.reason}" for item in failed]
     warnings += [f"{item.name} in the media folder {item.reason}: left out" for item in seen.skipped]
     warnings += _unsynced(file for file in files if file.name not in known)
     section = content.media_section(medialist.named(files))
-    return Media(files, section, collector.index, tuple(failed), tuple(warnings))
+    return Media(files, section, collector.index, tuple(failed), tuple(warnings), renewed)
 
 
 def _unsynced(files: Iterable[MediaFile]) -> Iterator[str]:

@@ -76,9 +76,8 @@ def holder(path: Path) -> int | None:
     """Return the process that the lock file names if it is alive, without touching the lock."""
     try:
         process = int(path.read_text(errors="replace").split(maxsplit=1)[0])
-        os.kill(process, 0)
-    except PermissionError:
-        return process
+        with suppress(PermissionError):  # it is somebody else's, so there is one
+            os.kill(process, 0)
     except (OSError, ValueError, IndexError, OverflowError):
         return None
     return process

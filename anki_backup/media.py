@@ -16,8 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from msgspec import DecodeError, msgpack
-
 from anki_backup import durable
 from anki_backup.errors import DamageError, SourceError
 from anki_backup.forks import spread
@@ -86,12 +84,22 @@ def look(folder: Path, now_ns: int) -> Look:
     return Look(entries, skipped, _digest(entries, skipped, now_ns), now_ns, changed_ns)
 
 
+def is_there(folder: Path) -> bool:
+    """Say whether there is a media folder; SourceError where nobody can tell: it may be full."""
+    try:
+        return stat.S_ISDIR(os.stat(folder).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise SourceError(f"can't look at {folder}: {(error.strerror or '').lower()}") from error
+
+
 def look_again(folder: Path, seen: Look | None, now_ns: int) -> Look | None:
     """Return how a folder is now, by one question where no file came or went since; None if there is none.
 
     Whoever has captured a collection asks: a picture comes before the note that shows it.
     """
-    if not os.path.isdir(folder):
+    if not is_there(folder):
         return None
     with suppress(OSError):
         if seen and seen.changed_ns == os.stat(folder).st_mtime_ns < seen.started_ns - RACY_NS:
@@ -281,17 +289,3 @@ def _pread(fd: int, count: int, at: int) -> bytes:
     except OSError as error:
         # Not an OSError: while an object is written, that would be taken for the repository's disk.
         raise _UnreadableError((error.strerror or "can't be read").lower()) from error
-
-
-def pack_index(index: dict[bytes, tuple[Entry, str]]) -> bytes:
-    """Write the memory of what was read: expendable, checked by its hash in the mark."""
-    return msgpack.encode([(*entry, name) for entry, name in index.values()])
-
-
-def unpack_index(data: bytes) -> dict[bytes, tuple[Entry, str]]:
-    """Read it again; empty when it can't be."""
-    try:
-        rows = msgpack.decode(data, type=list[tuple[bytes, int, int, int, int, str]])
-    except DecodeError:
-        return {}
-    return {row[0]: (Entry(*row[:5]), row[5]) for row in rows}

@@ -261,6 +261,7 @@ class ObjectStore:
         try:
             self.batch.flush()
         except StorageError:
+            self._prefixes.clear()
             for name in list(self._made):
                 with suppress(StorageError):
                     self.discard(name)
@@ -268,17 +269,14 @@ class ObjectStore:
 
     def discard(self, name: str) -> None:
         """Take back an object that this process has made where there was none, and that nothing will name."""
-        if name in self._made.keys() - self._stood:
+        if name in self._made and name not in self._stood:
             self.added_bytes -= self._made.pop(name)
             self.batch.drop(self._file(name))
             with durable.storing(self.path(name)):
                 self.path(name).unlink(missing_ok=True)
 
     def remove(self, name: str) -> int:
-        """Delete an object that nothing refers to and nothing stands on; return the bytes of its file.
-
-        Need not survive a power cut: the next `prune` finds it again.
-        """
+        """Delete an object that nothing needs, not durably; return the bytes of its file."""
         path = self.path(name)
         with durable.storing(path), suppress(FileNotFoundError):
             size = path.lstat().st_size

@@ -16,7 +16,7 @@ from msgspec import structs
 
 from anki_backup import chains, collection, content, locks, media, medialist
 from anki_backup.baseline import Baseline
-from anki_backup.errors import AnkibakError, NoRepositoryError
+from anki_backup.errors import AnkibakError, NoRepositoryError, Terminated
 from anki_backup.gather import Options
 from anki_backup.marks import known
 from anki_backup.model import MediaFile, Outcome, Run
@@ -29,13 +29,11 @@ def plan(root: Path, source: Source, options: Options) -> Result:
     """Return what `back_up` would come to: planned, skipped, or the failure."""
     run = Run(source=source.name, started_at=datetime.now(UTC), outcome="planned")
     try:
-        repository = Repository.open(root)
-    except NoRepositoryError:
-        repository = None
-    try:
         with held(root, source, "run --dry-run", options.wait_s):
-            reason = _reason(repository, source, options)
-    except AnkibakError as error:
+            reason = _reason(_opened(root), source, options)
+    except Terminated:
+        raise
+    except (AnkibakError, OSError) as error:
         return refused(source.name, error)
     outcome: Outcome = "skipped" if reason == "unchanged" else "planned"
     return Result(structs.replace(run, outcome=outcome, reason=reason))
@@ -47,6 +45,13 @@ def held(root: Path, source: Source, command: str, wait_s: float) -> Iterator[No
     path = root / "state" / "lock"
     with nullcontext() if source.is_live or not path.exists() else locks.lock(path, command, wait_s):
         yield
+
+
+def _opened(root: Path) -> Repository | None:
+    try:
+        return Repository.open(root)
+    except NoRepositoryError:
+        return None
 
 
 def _reason(repository: Repository | None, source: Source, options: Options) -> str:

@@ -217,15 +217,16 @@ class _Repacking:
 
     def _settle(self) -> None:
         """Make the new forms durable, then delete the ghosts that nothing stands on."""
-        if not self.done:
+        # Taken first: where the disk refuses to sync them, their ghosts stay.
+        done, self.done = self.done, []
+        if not done:
             return
-        self.store.batch.flush()
-        for _, ghost in self.done:
+        self.store.flush()
+        for _, ghost in done:
             while ghost is not None and ghost not in self.forest.wanted and not self.upon[ghost]:
                 self.freed += self.store.remove(ghost)
                 below, self.base[ghost] = self.base[ghost], None
                 if below is not None:
                     self.upon[below].discard(ghost)
                 ghost = below
-        self.done.clear()
         self.store.settle()

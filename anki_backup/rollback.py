@@ -217,7 +217,7 @@ def _present(
     collection.check(capture.path, thorough=capture.private)
     if place.media is None:
         return preview.Present(capture.path, None)
-    seen = media.look(place.media, time.time_ns()).entries if place.media.is_dir() else []
+    seen = media.look(place.media, time.time_ns()).entries if media.is_there(place.media) else []
     return preview.Present(capture.path, {entry.name: (entry.size, entry.mtime_ns) for entry in seen})
 
 

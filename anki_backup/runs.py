@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -38,10 +39,11 @@ class Result(NamedTuple):
     current: str | None = None
 
 
-def refused(source: str, error: AnkibakError) -> Result:
+def refused(source: str, error: AnkibakError | OSError) -> Result:
     """Return the result of a run that could not begin, so that nothing is recorded of it."""
-    run = Run(source=source, started_at=datetime.now(UTC), outcome="failed", error=_told(error))
-    return Result(run, error=error)
+    fault = _foreseen(error)
+    run = Run(source=source, started_at=datetime.now(UTC), outcome="failed", error=_told(fault))
+    return Result(run, error=fault)
 
 
 def back_up(repository: Repository, source: Source, options: Options) -> Result:
@@ -80,7 +82,7 @@ def back_up_held(repository: Repository, source: Source, options: Options) -> Re
         failed = structs.replace(emptied, outcome="failed", error=_told(error))
         return _record(repository, number, Result(failed, error=error, alarmed=alarmed))
     except (AnkibakError, OSError) as caught:
-        fault = caught if isinstance(caught, AnkibakError) else _unforeseen(caught)
+        fault = _foreseen(caught)
         failed = _ended(run, clock, outcome="failed", reason=None, error=_told(fault))
         return _record(repository, number, Result(failed, error=fault, alarmed=late))
     if backup:
@@ -100,10 +102,12 @@ def _told(error: AnkibakError) -> RunError:
     return RunError(code=error.code, message=error.message, hint=error.hint)
 
 
-def _unforeseen(error: OSError) -> AnkibakError:
-    """Return what nobody thought of that a system can refuse: it must not keep other sources back."""
-    place = f"{error.filename}: " if error.filename else ""
-    return AnkibakError(f"{place}{(error.strerror or str(error)).lower()}")
+def _foreseen(error: AnkibakError | OSError) -> AnkibakError:
+    """Return an error in our words; what nobody foresaw of a system must not keep other sources back."""
+    if isinstance(error, AnkibakError):
+        return error
+    place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+    return AnkibakError(f"{place}{error.strerror.lower()}" if error.strerror else str(error))
 
 
 def _judged(repository: Repository, options: Options) -> Backup | None:

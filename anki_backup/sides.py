@@ -192,7 +192,7 @@ def _live_media(repository: Repository, source: Source, before: Sequence[MediaFi
 
     Without a media folder they are those of before, as for a run.
     """
-    if not source.media.is_dir():
+    if not media.is_there(source.media):
         return before
     baseline = Baseline(repository.root / "cache" / source.name)
     known = baseline.index(baseline.mark())

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 from msgspec import Struct, structs
 
 from anki_backup import durable, figures, notifiers, redaction
-from anki_backup.errors import DamageError, NotifierError, StorageError
+from anki_backup.errors import AnkibakError, DamageError, NotifierError, StorageError
 from anki_backup.model import Backup, Run, dump, load, typed
 from anki_backup.notifiers import Kind, Message, Notifier
 from anki_backup.repository import Repository
@@ -150,7 +150,11 @@ class Tidings:
             "recovered": f"the backup of {source} works again",
             "alarm": f"ALARM: {source} shrank",
         }[kind]
-        lines = [*_facts(result), "", self.verdict().sentence]
+        try:
+            verdict = self.verdict().sentence
+        except AnkibakError as error:  # what keeps it from being told may be what the run failed of
+            verdict = error.message
+        lines = [*_facts(result), "", verdict]
         return Message(kind, source, f"ankibak on {host}: {title}", "\n".join(lines))
 
     def _known(self, source: str) -> Known:

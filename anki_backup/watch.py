@@ -57,7 +57,7 @@ def back_up(repository: Repository, source: Source, options: Options, config: Co
         raise
     except BusyError:
         raise
-    except AnkibakError as error:  # a disk that lets nothing be written must be heard of all the same
+    except (AnkibakError, OSError) as error:  # a disk that refuses everything must be heard of all the same
         result = runs.refused(source.name, error)
     result = _redacted(result, secrets)
     trouble = [*around.warnings, *around.after(result.run.outcome, _facts(result))]

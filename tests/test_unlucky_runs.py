@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from anki_backup import media, runs, watch
+from anki_backup import locks, media, plan, runs, watch
 from anki_backup.gather import Options
 from anki_backup.sources.profile import Profile
 from tests.homes import Home
@@ -34,6 +34,32 @@ def test_a_damaged_list_of_media_is_not_handed_on(home, how, monkeypatch):
     assert "the list of media of the newest backup is damaged" in result.warnings[0]
     assert [file.name for file in repository.media(result.backup.id)] == [b"cat.jpg"]
     assert home.is_sound() and home.run("UPDATE notes SET tags = 'y'").warnings == ()
+
+
+def test_a_damaged_list_of_media_is_something_new_to_keep(home, monkeypatch):
+    monkeypatch.setattr(media, "RACY_NS", -(10**9))
+    store = home.repository.store
+    path = store.path(home.repository.manifest(home.run().backup.id).media_list)
+    path.write_bytes(path.read_bytes()[:-1])
+    home.collection.touch()
+    assert home.run().run.outcome == "created"
+    home.collection.touch()
+    assert home.run().run.outcome == "skipped" and home.is_sound()
+
+
+def test_media_that_may_not_be_looked_at_are_not_missing(home, monkeypatch):
+    home.run()
+    asked = os.stat
+
+    def stat(path, *args, **options):
+        if path == home.folder / "collection.media":
+            raise PermissionError(13, "Permission denied", str(path))
+        return asked(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    result = home.run("UPDATE notes SET tags = 'x'")
+    assert result.error.exit_code == 7 and "can't look at" in result.error.message
+    assert len(home.repository.backups()) == 1
 
 
 def test_a_picture_that_came_with_its_note_while_we_looked_is_kept_with_it(home):
@@ -77,8 +103,9 @@ def test_a_source_that_may_not_be_looked_at_keeps_no_other_back(home, monkeypatc
     asked = os.stat
     with monkeypatch.context() as system:
         system.setattr(os, "stat", stat)
-        source = Profile("home", home.folder)
-    assert source.collection == home.collection or source.collection == home.folder / "collection.anki2"
+        result = runs.back_up(home.repository, Profile("home", home.folder), Options(threads=1))
+        planned = plan.plan(home.root, Profile("home", home.folder), Options())
+    assert (result.run.outcome, result.error.exit_code, planned.error.exit_code) == ("failed", 7, 7)
 
 
 def test_what_nobody_foresaw_of_a_system_is_a_failed_run(home):
@@ -86,23 +113,32 @@ def test_what_nobody_foresaw_of_a_system_is_a_failed_run(home):
         def look(self):
             raise OSError(107, "Transport endpoint is not connected", "/mnt/anki")
 
+    planned = plan.plan(home.root, Odd("home", home.folder), Options())
     result = runs.back_up(home.repository, Odd("home", home.folder), Options(threads=1))
-    assert result.run.outcome == "failed"
+    assert result.run.outcome == planned.run.outcome == "failed"
     assert result.error.message == "/mnt/anki: transport endpoint is not connected"
     assert home.repository.runs()[0].outcome == "failed"
 
 
-def test_a_repository_that_can_not_be_written_is_heard_of(home, run_ankibak):
+@pytest.mark.parametrize(("place", "code"), [("state/lock", 8), ("state/events.jsonl", 6), ("backups", 8)])
+def test_a_repository_that_can_not_be_used_is_heard_of(home, place, code, run_ankibak):
     home.run()
     hooks = '[hooks]\non_failure = ["touch", "heard"]\n'
-    home.config.write_text(home.config.read_text() + hooks)
-    lock = home.root / "state" / "lock"
-    lock.unlink()
-    lock.mkdir()
+    people = '[apprise]\nurl = "json://127.0.0.1:9/"\n[notify]\nafter_failures = 1\n'
+    other = '[sources.other]\nkind = "profile"\npath = "User 1"\n'
+    home.config.write_text(home.config.read_text() + other + hooks + people)
+    home.config.chmod(0o600)
+    path = home.root / place
+    path.rename(home.root.parent / "away")
+    path.touch() if place == "backups" else path.mkdir()
     done = run_ankibak("-c", home.config, "run", "--json", cwd=home.folder)
-    told = json.loads(done.stdout)["results"][0]
-    assert (done.returncode, told["outcome"], told["error"]["code"]) == (8, "failed", "storage")
-    assert list(home.folder.parent.rglob("heard"))
+    results = json.loads(done.stdout)["results"]
+    assert [(each["source"], each["outcome"]) for each in results] == [
+        ("home", "failed"),
+        ("other", "failed"),
+    ]
+    assert done.returncode == code and list(home.folder.parent.rglob("heard"))
+    assert "Traceback" not in done.stderr
 
 
 def test_a_dry_run_knows_a_repository_of_a_newer_program(home, run_ankibak):
@@ -111,6 +147,14 @@ def test_a_dry_run_knows_a_repository_of_a_newer_program(home, run_ankibak):
     path.write_text(path.read_text().replace('"format":1', '"format":9'))
     done = run_ankibak("-c", home.config, "run", "--dry-run")
     assert done.returncode == 10 and "has format 9" in done.stderr
+
+
+def test_a_lock_that_may_not_be_read_names_nobody(tmp_path, monkeypatch):
+    def refuse(path, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert locks.holder(tmp_path / "lock") is None
 
 
 def test_hooks_are_told_of_as_many_warnings_as_a_program_can_take():

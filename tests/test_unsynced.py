@@ -7,8 +7,13 @@ import os
 
 import pytest
 
-from anki_backup import durable
+from anki_backup import durable, prune
 from anki_backup.errors import StorageError
+from anki_backup.objects import ObjectStore
+from anki_backup.prune import Verdict
+from anki_backup.repack import repack
+from anki_backup.settings import Retention
+from tests.histories import HOUR, Histories
 from tests.homes import Home
 
 refusing = OSError(errno.EIO, os.strerror(errno.EIO))
@@ -57,6 +62,48 @@ def test_an_object_that_took_the_place_of_a_damaged_one_is_not_taken_back(home):
     store.put_blocks(backup.collection_sha256, len(content), [content])
     store.discard(backup.collection_sha256)
     assert home.given_back(backup) == content
+
+
+def test_the_next_source_syncs_the_folders_that_it_shares_with_one_that_failed(home, monkeypatch):
+    home.run()
+    store = home.repository.store
+    name = store.put(b"one")
+    with monkeypatch.context() as disk:
+        disk.setattr(durable, "sync_file", refused)
+        with pytest.raises(StorageError):
+            store.flush()
+    assert not store.has(name)
+    store.put(b"one")
+    assert str(store.folder) in store.batch.hand_over()[1]
+
+
+def test_a_prune_deletes_nothing_that_new_forms_stood_on_before_these_are_on_disk(tmp_path, monkeypatch):
+    histories = Histories(tmp_path / "repository")
+    for _ in range(40):
+        histories.back_up()
+        histories.now += HOUR
+    goes = [Verdict(backup=name, keep=False, reasons=[]) for name in sorted(histories.copies)[1:38:2]]
+    removed, asked = [], []
+
+    def sync(path):
+        if "/objects/" in str(path) and not str(path).endswith(durable.PART):
+            asked.append(path)
+            raise refusing
+
+    def repacking(*args):
+        with monkeypatch.context() as disk:
+            disk.setattr(durable, "sync_file", sync)
+            disk.setattr(ObjectStore, "remove", lambda store, name: removed.append(name) or 0)
+            return repack(*args)
+
+    monkeypatch.setattr(prune, "repack", repacking)
+    rules = histories.rules(Retention(last=0), 0.0)
+    _, warnings = prune.perform(histories.repository, prune.Plan(verdicts=goes, freed_bytes=0), rules)
+    assert asked and removed == [] and "input/output error" in warnings[0]
+    monkeypatch.undo()
+    for verdict in goes:
+        del histories.copies[verdict.backup]
+    histories.check()
 
 
 def test_a_batch_that_failed_is_not_tried_again(tmp_path, monkeypatch):

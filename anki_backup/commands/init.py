@@ -164,9 +164,13 @@ def _ask() -> tuple[Path | None, str | None, str | None]:
     if chosen < len(found):
         return found[chosen], None, None
     if chosen == len(found):
-        return Path(_question("Its path")).expanduser(), None, None
+        return _path(_question("Its path")), None, None
     account = _question("The account's name or address")
     return None, account, _question("The server's URL") if chosen == len(choices) - 1 else None
+
+
+def _path(answer: str) -> Path:
+    return Path(os.path.expanduser(answer))
 
 
 def _ask_place() -> Path | None:
@@ -174,7 +178,7 @@ def _ask_place() -> Path | None:
     if os.environ.get("ANKIBAK_STORAGE__ROOT"):
         return None
     usual = user_data_path("ankibak")
-    place = Path(_question("Where are backups to be kept? Best on another disk.", str(usual))).expanduser()
+    place = _path(_question("Where are backups to be kept? Best on another disk.", str(usual)))
     return None if place == usual else place
 
 

@@ -13,7 +13,7 @@ from msgspec import to_builtins
 from anki_backup import figures, logs, prune, runs, safety, signals, terminal, watch
 from anki_backup.apart import check_places
 from anki_backup.commands import Context
-from anki_backup.errors import AnkibakError, BusyError, ConfigError, Terminated, UsageError
+from anki_backup.errors import AnkibakError, BusyError, ConfigError, DamageError, Terminated, UsageError
 from anki_backup.gather import Options, Progress
 from anki_backup.model import Backup, Run, now
 from anki_backup.repository import Repository
@@ -68,7 +68,10 @@ def _due(context: Context, repository: Repository, chosen: list[str]) -> list[st
     """Return the sources whose backups are to be pruned if this run of them goes well."""
     if not context.config.run.prune:
         return []
-    return [name for name in chosen if prune.due(repository, name, now(), context.zone)]
+    try:
+        return [name for name in chosen if prune.due(repository, name, now(), context.zone)]
+    except DamageError:  # of the log: each run will tell
+        return []
 
 
 def _pruned(context: Context, repository: Repository, results: list[Result], due: list[str]) -> list[Result]:
@@ -135,13 +138,15 @@ def _seconds(text: str) -> float:
 
 
 def _run(context: Context, repository: Repository, source: Source, options: Options) -> Result:
-    """Back up one source; that another process is busy stops only this one."""
+    """Back up one source; what keeps it from beginning stops only this one."""
     signals.tell_systemd(f"STATUS=backing up {source.name}")
     try:
         result = watch.back_up(repository, source, options, context.config, context.say)
         signals.tell_systemd(f"STATUS={source.name}: {result.run.outcome}")
         return result
-    except BusyError as error:
+    except Terminated:
+        raise
+    except (AnkibakError, OSError) as error:
         return runs.refused(source.name, error)
 
 

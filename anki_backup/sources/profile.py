@@ -189,7 +189,7 @@ def _merge(copy: Path, collection: Path) -> None:
             connection.execute("pragma wal_checkpoint(truncate)")
         finally:
             connection.close()
-    except (apsw.FullError, apsw.IOError) as error:
+    except (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError) as error:
         raise StorageError(f"can't write {copy}: {error}") from error
     except apsw.Error as error:
         raise SourceError(

@@ -20,8 +20,8 @@ TEXT = """
   What earlier processes left unwritten is synced to disk before each. Before a first run its source is read
   into the page cache, and as much memory as it writes is used and freed: a virtual machine is given each page
   anew by its host, which takes longer than what is done with it. For six minutes ext4 steps around each inode
-  that was freed: no repository is deleted while programs are measured, and `media` waits for so long. On
-  2026-11-29 `export` ran beside `year`: there all programs had the same noise.
+  that was freed: no repository is deleted while programs are measured, and `media` waits for so long. The
+  record of `year` (2026-11-29) is one beside other work.
 - **Bytes** are the sizes of all files of a repository: objects, manifests, catalog and events. Caches are not
   counted, neither the peers' nor our `cache/`, which is expendable; ours holds a copy of the collection.
 - **Memory** is the peak resident size that the kernel reports for the process (`wait4`). The one who measures
