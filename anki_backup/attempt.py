@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 from anki_backup import (
@@ -33,7 +30,7 @@ from anki_backup.gather import Known, Media, Options, gather, missing
 from anki_backup.laps import Laps
 from anki_backup.model import FORMAT, Backup, BackupManifest, Durations, now
 from anki_backup.repository import Repository
-from anki_backup.sources import Capture, Source, open_file
+from anki_backup.sources import Capture, Source, by_its_own_path, open_file
 
 TRIES = 5
 PAUSE_S = 0.2
@@ -62,7 +59,7 @@ class Attempt:
         self.laps = Laps()
         self.threads = options.threads or os.cpu_count() or 1
         self.warnings: list[str] = []
-        self.incomplete = False
+        self.incomplete = self.spoilt = False
         self.baseline = Baseline(repository.root / "cache" / (options.cache or source.name))
         self.mark = options.mark or marks.known(repository, source.name, self.baseline)
 
@@ -77,7 +74,8 @@ class Attempt:
             self.now_ns = time.time_ns() + media.RACY_NS
         self.seen = media.look_again(self.source.media, None, self.now_ns)
         eager = self.options.force or self.options.rehash
-        if self.mark and not eager and self.mark.fits(sighting.states(), self.seen):
+        untouched = self.mark and not eager and self.mark.fits(sighting.states(), self.seen)
+        if self.mark and untouched and self.store.has(self.mark.collection_sha256):
             return None
         try:
             return self._compare()
@@ -98,12 +96,12 @@ class Attempt:
         self.incomplete = bool(found.failed)
         mark = None if self.options.force or found.renewed else self.mark
         same_media = mark is not None and mark.media_section == found.section
-        if mark and same_media and mark.collection_sha256 == change.sha256:
+        if mark and same_media and mark.collection_sha256 == change.sha256 and self._is_sound(mark):
             self._confirm(mark, capture, found)
             return None
         with self.options.progress(f"storing {self.source.name}", 0):
             reading = self._read_and_store(capture, change, base, found.section)
-        if mark and reading.content_hash == self._hash_of(mark):
+        if mark and not self.spoilt and reading.content_hash == self._hash_of(mark):
             self.store.discard(change.sha256)
             self.baseline.revert()
             self._confirm(mark, capture, found)
@@ -138,7 +136,7 @@ class Attempt:
                 if self.baseline.fill(self.store, base):
                     change = self._cache(capture)
                 else:
-                    self.warnings.append(DAMAGED)
+                    self._lose()
                     base = None
             self.laps.end("compare")
             if capture.private or self.source.look() == capture.sighting:
@@ -151,11 +149,19 @@ class Attempt:
                 )
             time.sleep(PAUSE_S)
 
+    def _is_sound(self, mark: Mark) -> bool:
+        return not self.spoilt and chains.is_sound(self.store, mark.collection_sha256)
+
+    def _lose(self) -> None:
+        """Note that the newest backup is damaged: what it was is stored once more, whole."""
+        self.spoilt = True
+        self.warnings.append(DAMAGED)
+
     def _cache(self, capture: Capture) -> Change:
         fd = open_file(capture.path)
         try:
             if not collection.looks_like_one(fd):
-                with _by_its_own_path(capture.path, capture):
+                with by_its_own_path(capture.path, capture):
                     collection.check(capture.path, thorough=False)  # says what is wrong with it
             return self.baseline.take(fd)
         finally:
@@ -169,7 +175,7 @@ class Attempt:
         def store() -> None:
             nonlocal base
             if base and not chains.is_sound(self.store, base):
-                self.warnings.append(DAMAGED)
+                self._lose()
                 base = None
             self.warnings += deposit.put_collection(self.store, self.baseline, change, base, self.threads)
 
@@ -194,7 +200,7 @@ class Attempt:
         with ThreadPoolExecutor(1) as pool:
             hashed = pool.submit(content.content_hash, path, media_section)
             try:
-                with _by_its_own_path(path, capture):
+                with by_its_own_path(path, capture):
                     schema = collection.check(path, thorough=capture.private)
                     statistics = collection.statistics(path)
                 drawn = pictures.count(path, statistics.decks, now())
@@ -288,12 +294,3 @@ class Attempt:
                 index_sha256=index,
             )
         )
-
-
-@contextmanager
-def _by_its_own_path(copy: Path, capture: Capture) -> Iterator[None]:
-    """What is wrong with our copy is told of the collection, by the path that the person knows."""
-    try:
-        yield
-    except SourceError as error:
-        raise SourceError(error.message.replace(str(copy), capture.facts.path), hint=error.hint) from error

@@ -143,7 +143,9 @@ def judge(
     if not ages:
         problems.insert(0, "no source is configured, so nothing is backed up")
     sentence = (
-        f"The cards are NOT safe: {'; '.join(problems)}." if problems else _all_is_well(view, ages, now)
+        f"The cards are NOT safe: {'; '.join(problems)}."
+        if problems
+        else _all_is_well(view, ages, now) + _but(view, ages)
     )
     return Safety(
         safe=not problems,
@@ -231,6 +233,13 @@ def _all_is_well(view: Overview, ages: Mapping[str, timedelta], now: datetime) -
     which = "its newest backup" if backup is newest else "the backup that it was rolled back to"
     made = figures.ago(backup.created_at, now)
     return f"The cards are safe: {name} was unchanged {when}; {which} is from {made}{_cards(backup)}."
+
+
+def _but(view: Overview, ages: Iterable[str]) -> str:
+    """Return what failed since the runs that are good enough."""
+    failed = [name for name in ages if (run := view.last_run.get(name)) and run.outcome == "failed"]
+    errors = [f"{name} ({error.message})" for name in failed if (error := view.last_run[name].error)]
+    return f" But the last run failed: {'; '.join(errors)}." if errors else ""
 
 
 def _cards(backup: Backup) -> str:

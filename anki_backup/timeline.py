@@ -232,7 +232,7 @@ def media_of(look: Look, text: str, matches: Callable[[str], bool]) -> dict[str,
 def _lines(content: Scratch, needle: bytes | None) -> bytes:
     """Return the lines of a list of media that may be meant; those of ASCII are found without parsing all."""
     data = bytes(content.read_at(0, content.size))
-    if needle is None:
+    if not needle:
         return data
     lower, lines, at = data.lower(), [], 0
     while (at := lower.find(needle, at)) >= 0:

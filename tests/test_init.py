@@ -112,7 +112,8 @@ def test_at_a_terminal_the_profiles_of_this_machine_are_offered(profile, file, i
     code, shown = answered(["1", ""], isolated_home)
     assert code == 0 and f"1  {profile}" in shown and "first backup" not in shown.splitlines()[-1]
     made = tomllib.loads(file.read_text())
-    assert made["sources"]["desktop"]["path"] == str(profile) and "storage" not in made
+    assert made["sources"]["desktop"]["path"] == str(profile)
+    assert made["storage"]["root"] == str(Path(isolated_home) / ".local/share/ankibak")
 
 
 def test_a_place_is_asked_for(profile, file, isolated_home):

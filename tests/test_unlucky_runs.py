@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from anki_backup import locks, media, plan, runs, watch
+from anki_backup import attempt, locks, media, plan, runs, watch
 from anki_backup.gather import Options
 from anki_backup.sources.profile import Profile
 from tests.homes import Home
@@ -18,6 +18,29 @@ from tests.made_collections import sql
 @pytest.fixture
 def home(tmp_path, made):
     return Home(tmp_path, made)
+
+
+@pytest.mark.parametrize("touched", [True, False])
+@pytest.mark.parametrize("how", ["spoilt", "gone"])
+def test_a_newest_backup_that_is_damaged_is_stored_again_though_nothing_changed(
+    home, how, touched, monkeypatch
+):
+    monkeypatch.setattr(media, "RACY_NS", -(10**9))
+    backup = home.run().backup
+    path = home.repository.store.path(backup.collection_sha256)
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    if touched:
+        home.collection.touch()
+    elif how == "spoilt":
+        assert home.run().run.outcome == "skipped"  # nothing is read of what nobody touched
+        return
+    result = home.run()
+    assert (result.run.outcome, result.warnings) == ("created", (attempt.DAMAGED,))
+    assert home.is_sound() and home.given_back(result.backup) == home.collection.read_bytes()
+    assert home.run().run.outcome == "skipped"
 
 
 @pytest.mark.parametrize("how", ["spoilt", "gone"])

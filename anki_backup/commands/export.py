@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from anki_backup import formats, singles, terminal
 from anki_backup.commands import Context
 from anki_backup.contents import Contents
-from anki_backup.errors import UsageError
+from anki_backup.errors import ConfigError, UsageError
 from anki_backup.formats import Options
 from anki_backup.model import Backup
 
@@ -69,6 +70,8 @@ def command(
     repository = context.repository()
     backup = context.find(repository, backup_id)
     target = None if output == "-" else place(output, word, backup)
+    if target:
+        _refuse_ours(context, target)
     contents = Contents(repository, backup)
     try:
         warnings = formats.write(word, contents, target, overwrite=overwrite, options=options)
@@ -93,7 +96,12 @@ def guess(output: str | None, options: Options = formats.EVERYTHING) -> str:
     if (output.endswith("/") or os.path.isdir(output)) and fallback == DEFAULT and not options.legacy:
         return "dir"
     endings = sorted(formats.WORDS, key=len, reverse=True)
-    return next((word for word in endings if output.endswith(f".{word}")), fallback)
+    found = next((word for word in endings if output.endswith(f".{word}")), None)
+    if found is None and (suffix := Path(output).suffix):
+        raise UsageError(
+            f"no format has the ending {suffix}", hint=f"Choose one: --format {' or '.join(formats.WORDS)}"
+        )
+    return found or fallback
 
 
 def place(output: str | None, word: str, backup: Backup) -> Path:
@@ -105,6 +113,23 @@ def place(output: str | None, word: str, backup: Backup) -> Path:
         return Path(output, name)
     # `.` and `..` have no name of their own to put a temporary one beside.
     return Path(output) if Path(output).name not in ("", "..") else Path(os.path.abspath(output))
+
+
+def _refuse_ours(context: Context, path: Path) -> None:
+    """No export goes into the repository, or over what is backed up or configured."""
+    real, root = Path(os.path.realpath(path)), Path(os.path.realpath(context.root))
+    if root in (real, *real.parents):
+        raise UsageError(f"{path} is in the repository", hint="Name a place outside: -o PATH")
+    with suppress(ConfigError):
+        config = context.config
+        if config.file and real == Path(os.path.realpath(config.file)):
+            raise UsageError(f"{path} is the configuration", hint="Name another place: -o PATH")
+        for name, settings in config.sources.items():
+            if settings.kind == "profile":
+                driver: Any = context.driver(name)
+                if driver.collection == real or driver.media in (real, *real.parents):
+                    hint = f"To put a backup back: ankibak rollback {name}:ID"
+                    raise UsageError(f"{path} is what source {name} backs up", hint=hint)
 
 
 def _refuse_to_stream(*, as_json: bool) -> None:
@@ -145,6 +170,8 @@ def _write_singles(
             raise
         return
     paths = singles.places(files, output)
+    for path in paths:
+        _refuse_ours(context, path)
     singles.write(contents, files, paths, overwrite=overwrite)
     if as_json:
         terminal.print_json({"backup": contents.backup.id, "paths": [str(path) for path in paths]})

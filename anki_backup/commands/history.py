@@ -11,6 +11,7 @@ from msgspec import to_builtins
 
 from anki_backup import figures, lives, marked, terminal
 from anki_backup.commands import Context, known_source, looked
+from anki_backup.errors import UsageError
 from anki_backup.spotted import Event, Life
 
 STYLES = {"appeared": "green", "back": "green", "gone": "red", "changed": "yellow"}
@@ -35,6 +36,8 @@ def command(
     backup, name, before, after.
     """
     context: Context = ctx.obj
+    if not item.removeprefix(item.partition(":")[0] + ":").strip():
+        raise UsageError("there is nothing to look for", hint="Name some text: ankibak history house")
     repository = context.repository()
     if source:
         known_source(context, repository, source)

@@ -174,12 +174,11 @@ def _path(answer: str) -> Path:
 
 
 def _ask_place() -> Path | None:
-    """Ask where backups are to be kept; None for where they are unless told."""
+    """Ask where backups are to be kept; None where the environment tells."""
     if os.environ.get("ANKIBAK_STORAGE__ROOT"):
         return None
-    usual = user_data_path("ankibak")
-    place = _path(_question("Where are backups to be kept? Best on another disk.", str(usual)))
-    return None if place == usual else place
+    usual = str(user_data_path("ankibak"))
+    return _path(_question("Where are backups to be kept? Best on another disk.", usual))
 
 
 def _ask_how_often() -> str:

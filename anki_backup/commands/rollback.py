@@ -181,7 +181,7 @@ def _sentence(noun: str, change: Change) -> str:
             some = ", ".join(names) + (", …" if len(names) < number else "") if names else ""
             parts.append(f"{figures.count(number)} {word}" + (f" ({some})" if some else ""))
     if change.changed:
-        parts.append(f"{figures.count(change.changed)} as they were")
+        parts.append(f"{figures.count(change.changed)} become what they were")
     return f"{noun}: {'; '.join(parts)}"
 
 

@@ -15,7 +15,10 @@ from anki_backup.terminal import Column
 
 INDEX = "What the backups hold is whole. Mend the rest: ankibak catalog rebuild"
 LOST = "Look through what is left, then accept what is lost: ankibak catalog rebuild"
-ELSEWHERE = "Keep the folder as it is, and make a new backup elsewhere: ankibak run --repository PATH"
+ELSEWHERE = (
+    "What the source still has is mended by: ankibak run --force --rehash."
+    " Of the rest keep the folder as it is, and make a new backup elsewhere: ankibak run --repository PATH"
+)
 COLUMNS = (
     Column("Backup", style="cyan"),
     Column("Kind", style="red"),

@@ -17,8 +17,8 @@ A driver promises:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -130,3 +130,12 @@ def open_file(path: Path) -> int:
         raise SourceError(
             f"can't read {path}: {(error.strerror or '').lower()}", hint="Run as a user who may read it."
         ) from error
+
+
+@contextmanager
+def by_its_own_path(copy: Path, capture: Capture) -> Iterator[None]:
+    """What is wrong with our copy is told of the collection, by the path that the person knows."""
+    try:
+        yield
+    except SourceError as error:
+        raise SourceError(error.message.replace(str(copy), capture.facts.path), hint=error.hint) from error
