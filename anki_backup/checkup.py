@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from anki_backup import library, plan, safety, units
+from anki_backup import gaps, library, plan, safety, units
 from anki_backup.apart import check_places
 from anki_backup.config import Config
 from anki_backup.errors import AnkibakError, BusyError, ConfigError, RepositoryError
@@ -154,6 +154,13 @@ def freshness(repository: Repository, config: Config) -> Check:
     state: State = "ok" if verdict.safe else "failed"
     hint = None if verdict.safe else "See the runs: ankibak runs"
     return Check(name="status", state=state, message=verdict.sentence, hint=hint)
+
+
+def log(repository: Repository) -> Check:
+    """Look whether the event log tells all that it should: it holds pins, and nothing is pruned without."""
+    if trouble := gaps.trouble(repository.history):
+        return Check(name="event log", state="warning", message=trouble.message, hint=trouble.hint)
+    return Check(name="event log", state="ok", message="whole")
 
 
 def timers(names: list[str]) -> Check:

@@ -83,6 +83,11 @@ def folder(*, user: bool) -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
 
 
+def is_hidden(path: Path) -> bool:
+    """Say whether units of the system can't see a path: ProtectHome and PrivateTmp of systemd.exec(5)."""
+    return any(path.absolute().is_relative_to(place) for place in (*HOMES, "/tmp", "/var/tmp"))
+
+
 def is_off(folder: Path, name: str) -> bool:
     """Say whether a timer that lies there was not turned on: `enable` of systemctl(1) makes a link."""
     return name.endswith(".timer") and not (folder / "timers.target.wants" / name).is_symlink()

@@ -55,6 +55,18 @@ def test_a_cut_log_and_a_catalog_that_cant_be_asked_let_nothing_be_pruned(typed)
     typed.type("verify")
 
 
+def test_the_doctor_looks_at_the_log(typed):
+    def told():
+        checks = json.loads(typed.type("doctor", "--json"))["checks"]
+        return next(check for check in checks if check["name"] == "event log")
+
+    assert told()["state"] == "ok"
+    log = typed.root / "state" / "events.jsonl"
+    first, *rest = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(first.replace(b"run_started", b"run_stopped") + b"".join(rest))
+    assert (told()["state"], "catalog rebuild" in told()["hint"]) == ("warning", True)
+
+
 def test_an_older_line_does_not_undo_what_a_damaged_one_had_told(typed, tmp_path):
     """An import has the log read from its start."""
     name = folders(typed)[0].name

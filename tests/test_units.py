@@ -99,6 +99,12 @@ def test_every_timer_is_turned_on_whatever_its_source_is_called(tmp_path, run_an
     assert turned.split() == ["--user", "enable", "--now", *timers]
 
 
+def test_units_of_the_system_that_can_not_see_their_configuration_are_warned_of(schedule, tmp_path):
+    told = "the units can't see"
+    assert told in schedule("install", "-o", tmp_path / "units").stderr.replace("\n", " ")
+    assert told not in schedule("install", "--user", "-o", tmp_path / "units").stderr.replace("\n", " ")
+
+
 def test_a_timer_that_is_off_is_told(schedule, home_units):
     schedule("install", "--user")
     wants = home_units / "timers.target.wants"

@@ -57,4 +57,5 @@ def _checks(context: Context) -> Iterator[Check]:
     if enabled:
         yield checkup.timers(enabled)
     if place[0].state == "ok":
+        yield checkup.log(context.repository())
         yield checkup.freshness(context.repository(), config)

@@ -134,7 +134,8 @@ def _cool_down(context: Context, repository: Repository, wish: Wish) -> None:
         wait = figures.duration(round(left.total_seconds() * 1000))
         raise BusyError(
             f"{source} was rolled back a moment ago; the next rollback can be in {wait}",
-            hint=f"To go back to what was before: ankibak rollback --undo {source}{push_too}",
+            hint=f"To go back to what was before: ankibak rollback --undo {source}{push_too}"
+            " (how long is security.rollback_cooldown)",
         )
 
 

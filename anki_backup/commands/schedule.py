@@ -51,6 +51,8 @@ def install(
         terminal.write("\n".join(f"# {folder / name}\n{text}" for name, text in made.items()))
         return
     stale = [name for name in ours(folder) if name not in made]
+    if not user and (file := context.config.file) and units.is_hidden(file):
+        context.warn(f"the units can't see {file}, they run as the user ankibak; move it, or say --user")
     changed = write(folder, made, context, dry_run=dry_run)
     if dry_run:
         return
