@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from anki_backup.errors import DamageError, GoneError
 from anki_backup.filenames import is_file_name
 from anki_backup.model import file_name_text
 from anki_backup.pieces import Contents, checked
+from anki_backup.temporary import TemporaryFolder
 
 COLLECTION, MANIFEST, STATS, SUMS = b"collection.anki2", b"metadata.json", b"stats.json", b"SHA256SUMS"
 BLOCK = 1 << 20
@@ -48,7 +48,7 @@ class Bundle:
         contents, backup = self._contents, self._contents.backup
         at = int(backup.created_at.timestamp()) * 10**9
         sums = []
-        with tempfile.TemporaryDirectory(prefix="ankibak-") as place:
+        with TemporaryFolder(prefix="ankibak-") as place:
             path = Path(place) / "collection.anki2"
             contents.collection(path)
             for name, data in documents(contents, self.damaged):

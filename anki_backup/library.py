@@ -13,10 +13,10 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from anki_backup.errors import SourceError, StorageError
+from anki_backup.temporary import TemporaryFolder
 
 if TYPE_CHECKING:
     from anki._backend import RustBackend
@@ -95,7 +95,7 @@ def media_names(names: list[str]) -> list[str | None]:
 
     # It syncs each file that it writes: 1 ms in memory, 25 ms on a disk.
     folder = MEMORY if os.access(MEMORY, os.W_OK) else None
-    with ours("Anki's library can't name media"), TemporaryDirectory(prefix="ankibak-", dir=folder) as place:
+    with ours("Anki's library can't name media"), TemporaryFolder(prefix="ankibak-", dir=folder) as place:
         collection = Collection(str(Path(place) / "collection.anki2"))
         try:
             answers = [_media_name(collection, name) for name in names]

@@ -5,7 +5,6 @@ No lock is taken, but for an account: its mirror is opened, which a run may be s
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -23,6 +22,7 @@ from anki_backup.model import MediaFile, Outcome, Run
 from anki_backup.repository import Repository
 from anki_backup.runs import Result, refused
 from anki_backup.sources import Source
+from anki_backup.temporary import TemporaryFolder
 
 
 def plan(root: Path, source: Source, options: Options) -> Result:
@@ -64,7 +64,7 @@ def _reason(repository: Repository | None, source: Source, options: Options) -> 
         mark = known(repository, source.name, Baseline(repository.root / "cache" / source.name))
     if mark and not options.force and mark.fits(sighting.states(), seen):
         return "unchanged"
-    with tempfile.TemporaryDirectory(prefix="ankibak-") as folder:
+    with TemporaryFolder(prefix="ankibak-") as folder:
         capture = source.capture(Path(folder), options.wait_s)
         collection.check(capture.path, thorough=capture.private)
         if mark is None or options.force:

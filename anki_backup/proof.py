@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from anki_backup.model import Backup
 from anki_backup.repository import Repository
 from anki_backup.safety import WAIT_S
 from anki_backup.steady import layout, steadily
+from anki_backup.temporary import TemporaryFolder
 from anki_backup.verify import Finding
 
 
@@ -64,7 +64,7 @@ class Prover:
         return findings
 
     def _restore(self, backup_id: str) -> bool:
-        with tempfile.TemporaryDirectory(prefix="ankibak-") as folder:
+        with TemporaryFolder(prefix="ankibak-") as folder:
             return self._compared(backup_id, Path(folder) / "collection.anki2")
 
     def _compared(self, backup_id: str, path: Path) -> bool:

@@ -34,6 +34,7 @@ from anki_backup.repository import Repository
 from anki_backup.retention import Verdict, judge
 from anki_backup.settings import Retention
 from anki_backup.steady import layout, steadily
+from anki_backup.temporary import TemporaryFolder
 
 # Whatever a manifest of this or a later version names is needed.
 NAMED = re.compile(rb'"([0-9a-f]{64})"')
@@ -269,7 +270,7 @@ def _workplace(repository: Repository, size: int) -> Iterator[Path]:
     shutil.rmtree(inside, ignore_errors=True)
     room = shutil.disk_usage(repository.root).free
     if room < UNPACKED * size and shutil.disk_usage(tempfile.gettempdir()).free > room:
-        with tempfile.TemporaryDirectory(prefix="ankibak-") as outside:
+        with TemporaryFolder(prefix="ankibak-") as outside:
             yield Path(outside)
         return
     with durable.storing(inside):

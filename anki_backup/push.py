@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
@@ -26,6 +25,7 @@ from anki_backup.rollback import Wish
 from anki_backup.runs import back_up_held
 from anki_backup.sender import Sender, touch
 from anki_backup.sources import Source
+from anki_backup.temporary import TemporaryFolder
 
 OTHERS = (
     "each of your other devices says at its next sync that it and the account are not the same, and asks",
@@ -92,7 +92,7 @@ def push(
     told |= {"live": True, "pushed": True, "undo": wish.undo, "who": wish.who}
     with (
         repository.writing(f"push {source.name}", options.wait_s),
-        tempfile.TemporaryDirectory(prefix=swap.WORK, dir=repository.root / "cache") as work,
+        TemporaryFolder(prefix=swap.WORK, dir=repository.root / "cache") as work,
     ):
         collection = Path(work) / "collection.anki2"
         shutil.copyfile(place.collection, collection)

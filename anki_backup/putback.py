@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from anki_backup.repository import Repository
 from anki_backup.rollback import look_again
 from anki_backup.runs import back_up_held
 from anki_backup.sources import Source
+from anki_backup.temporary import TemporaryFolder
 
 AGAIN = (
     "deleted again later, they may make a sync ask for Check Database, and then which side is to win,"
@@ -100,7 +100,7 @@ def prepare(
     if not dry:
         work.mkdir(mode=0o700, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(prefix=swap.WORK, dir=None if dry else work) as folder,
+        TemporaryFolder(prefix=swap.WORK, dir=None if dry else work) as folder,
         swap.used(folder),
     ):
         then, package = Path(folder) / "then.anki2", Path(folder) / "notes.apkg"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +35,7 @@ from anki_backup.repository import Repository
 from anki_backup.runs import back_up_held
 from anki_backup.sources import Source
 from anki_backup.swap import Settled
+from anki_backup.temporary import TemporaryFolder
 
 
 class Wish(NamedTuple):
@@ -85,7 +85,7 @@ def prepare(repository: Repository, source: Source, wish: Wish, *, dry: bool = F
     if not dry:
         work.mkdir(mode=0o700, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(prefix=swap.WORK, dir=None if dry else work) as folder,
+        TemporaryFolder(prefix=swap.WORK, dir=None if dry else work) as folder,
         swap.used(folder),
     ):
         path = Path(folder) / "collection.anki2"

@@ -9,7 +9,6 @@ devices have the notes at their next sync.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -22,6 +21,7 @@ from anki_backup.putback import Done, Prepared, Wish
 from anki_backup.repository import Repository
 from anki_backup.sender import Sender
 from anki_backup.sources import Source
+from anki_backup.temporary import TemporaryFolder
 
 
 def save(repository: Repository, source: Source, wish: Wish, options: Options) -> Backup:
@@ -54,7 +54,7 @@ def perform(
     told |= {"live": True, "pushed": True, "who": wish.who}
     with (
         repository.writing(f"restore-notes {source.name}", options.wait_s),
-        tempfile.TemporaryDirectory(prefix=swap.WORK, dir=repository.root / "cache") as work,
+        TemporaryFolder(prefix=swap.WORK, dir=repository.root / "cache") as work,
         swap.used(work),
     ):
         copy = Path(work) / "collection.anki2"

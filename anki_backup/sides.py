@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from anki_backup.model import Backup, MediaFile
 from anki_backup.repository import Repository
 from anki_backup.sources import READ, Capture, Source, open_file
 from anki_backup.steady import layout, steadily
+from anki_backup.temporary import TemporaryFolder
 
 LIVE = "live"
 COLLECTION = "collection.anki2"
@@ -96,7 +96,7 @@ def document(found: Comparison) -> dict[str, Any]:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="ankibak-") as folder:
+    with TemporaryFolder(prefix="ankibak-") as folder:
         yield Path(folder)
 
 

@@ -10,7 +10,6 @@ restores; and SQLite checks the newest collection of each source and some others
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -29,6 +28,7 @@ from anki_backup.history import backup_of, entry_of
 from anki_backup.model import BackupManifest, now
 from anki_backup.repository import Repository
 from anki_backup.steady import TRIES, layout
+from anki_backup.temporary import TemporaryFolder
 from anki_backup.walk import Version, Walk, compare, write_out
 
 SAMPLE, SAMPLES_LIMIT = 16, 64
@@ -225,7 +225,7 @@ class _Hashing:
     def go(self) -> None:
         """Note what is bad in the check that asked."""
         with (
-            tempfile.TemporaryDirectory(prefix="ankibak-") as folder,
+            TemporaryFolder(prefix="ankibak-") as folder,
             closing(self.walk.versions()) as versions,
         ):
             work = partial(self._hash, enumerate(versions), Path(folder))

@@ -15,8 +15,8 @@ from tests.conftest import ROOT
 # A room imports only rooms written before it; a new room joins in the commit that makes it.
 ROOMS = """
     errors figures model values redaction listeners settings keys document environment calendars
-    config apart cooldown due durable locks heap deltas pages moved retention forks secrets logins credentials
-    hostkeys library grafts answers mirror device sender parts zips frames pieces filenames bundle
+    config apart cooldown due durable temporary locks heap deltas pages moved retention forks secrets logins
+    credentials hostkeys library grafts answers mirror device sender parts zips frames pieces filenames bundle
     packages archives leaves presence words scratch paged
   | header payloads objects steady chains walk media medialist canonical messages collection pictures content
     window lookout things rows differences compare spotted events entries catalog replay history

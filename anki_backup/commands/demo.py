@@ -6,7 +6,6 @@ import os
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -18,6 +17,7 @@ import typer
 from anki_backup import durable, figures, rehearsal, terminal
 from anki_backup.commands import Context
 from anki_backup.errors import AnkibakError, UsageError
+from anki_backup.temporary import TemporaryFolder
 
 ALARM, UNSAFE = 4, 1
 
@@ -36,7 +36,7 @@ def command(
     if keep and keep.exists() and any(keep.iterdir()):
         raise UsageError(f"{keep} is not empty", hint="Name a new folder: ankibak demo --keep DIR")
     with ExitStack() as stack:
-        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ankibak-demo-")))
+        folder = keep or Path(stack.enter_context(TemporaryFolder(prefix="ankibak-demo-")))
         with durable.storing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         _Demo(folder.absolute(), context).play()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from anki_backup import durable
 from anki_backup.formats import Options, Outcome, beside, refuse_folder, refuse_leftovers
 from anki_backup.pieces import Contents
+from anki_backup.temporary import TemporaryFolder
 from anki_backup.zips import Sink
 
 BLOCK = 1 << 20
@@ -29,7 +29,7 @@ def write(contents: Contents, target: Path, options: Options) -> Outcome:
 
 def stream(contents: Contents, sink: Sink, options: Options) -> Outcome:
     """Write the collection to a sink, once all of it was compared."""
-    with tempfile.TemporaryDirectory(prefix="ankibak-") as folder:
+    with TemporaryFolder(prefix="ankibak-") as folder:
         path = Path(folder) / "collection.anki2"
         contents.collection(path)
         with open(path, "rb") as file:

@@ -6,19 +6,19 @@ which are then streamed from objects into what it wrote.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from anki_backup import filenames, library, packages, parts
 from anki_backup.formats import Options, Outcome
 from anki_backup.pieces import Contents
+from anki_backup.temporary import TemporaryFolder
 from anki_backup.zips import Sink
 
 
 def stream(contents: Contents, sink: Sink, options: Options) -> Outcome:
     """Write the package, once Anki's library has made it in a temporary folder."""
     named = filenames.named(contents.media() if options.media else [], library.media_names)
-    with tempfile.TemporaryDirectory(prefix="ankibak-") as place:
+    with TemporaryFolder(prefix="ankibak-") as place:
         path, package = Path(place) / "collection.anki2", Path(place) / "package"
         contents.collection(path)
         packages.put_stand_ins(path.with_suffix(".media"), named.files)

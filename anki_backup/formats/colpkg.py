@@ -8,7 +8,6 @@ a pipe. What is kept as a zstd frame already is copied as it is.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import zstandard
 from anki_backup import filenames, library, packages, parts
 from anki_backup.formats import Options, Outcome
 from anki_backup.pieces import Contents
+from anki_backup.temporary import TemporaryFolder
 from anki_backup.zips import Sink, Writer
 
 # A message of protobuf that says: version 3.
@@ -42,7 +42,7 @@ def stream(contents: Contents, sink: Sink, options: Options) -> Outcome:
 
 def _old(contents: Contents, sink: Sink, named: filenames.Named, options: Options) -> Outcome:
     """Write what Anki before 2.1.50 reads; Anki's library brings the collection into that form."""
-    with tempfile.TemporaryDirectory(prefix="ankibak-") as place:
+    with TemporaryFolder(prefix="ankibak-") as place:
         path, package = Path(place) / "collection.anki2", Path(place) / "package"
         contents.collection(path)
         packages.put_stand_ins(path.with_suffix(".media"), named.files)
@@ -63,7 +63,7 @@ def _collection(contents: Contents) -> Iterator[Iterator[bytes]]:
             pass
         yield frame
         return
-    with tempfile.TemporaryDirectory(prefix="ankibak-") as place:
+    with TemporaryFolder(prefix="ankibak-") as place:
         path = Path(place) / "collection.anki2"
         contents.collection(path)
         yield _packed(path)

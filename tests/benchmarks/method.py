@@ -64,7 +64,8 @@ TEXT = """
   program loads for 0.10 s and makes a repository in 0.03 s; the collection is copied and hashed in 0.06 s,
   and notes looked through for pictures in 0.03 s. Then both processors are busy for 0.70 s: with packing
   (0.48 s of one), with unpacking what the disk gives back and hashing it (0.15 s), with hashing all rows
-  (0.45 s), SQLite's `quick_check` (0.14 s), and counts (0.03 s). The rest is the disk and the catalog, 0.05 s.
+  (0.45 s), SQLite's `quick_check` (0.14 s), and counts (0.03 s). The rest, 0.05 s, is the disk and the
+  catalog.
 - **A first run of many media** hangs on the kernel, in which 20,000 files are created: the program itself
   takes 2.0 s of processor. Rounds that began within minutes of a large deletion, or found the source pushed
   out of the page cache by the programs before, gave 0.82 to 0.95 × restic on the same machine; since
