@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+
+from anki_backup.repository import Repository
 
 
 def test_an_index_that_lacks_a_backup_says_so(typed):
@@ -46,3 +49,18 @@ def test_a_folder_in_a_backup_that_is_not_ours_is_no_matter_for_prune(typed, tmp
     typed.type("prune", "--yes")
     assert len(typed.listed()) == 2
     assert (tmp_path / "mine" / "precious").exists()
+
+
+def test_the_content_of_media_is_hashed_not_only_what_is_stored_of_it(typed):
+    typed.media.mkdir()
+    for letter in (b"a", b"b"):
+        (typed.media / f"{letter.decode()}.txt").write_bytes(letter * 5_000)
+    typed.type("run")
+    store = Repository.open(typed.root).store
+    one, other = (store.path(hashlib.sha256(letter * 5_000).hexdigest()) for letter in (b"a", b"b"))
+    data = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(data)
+    typed.type("verify")
+    told = typed.type("verify", "--read-data", code=6)
+    assert "2 findings" in told and "its bytes have another SHA-256" in told
