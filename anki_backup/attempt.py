@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import NamedTuple
 
 from anki_backup import (
@@ -26,7 +27,7 @@ from anki_backup import (
 )
 from anki_backup.baseline import Baseline, Change, Mark
 from anki_backup.errors import DamageError, SourceError, StorageError
-from anki_backup.gather import Known, Media, Options, gather, missing
+from anki_backup.gather import Media, Options, gather, missing
 from anki_backup.laps import Laps
 from anki_backup.model import FORMAT, Backup, BackupManifest, Durations, now
 from anki_backup.repository import Repository
@@ -226,16 +227,19 @@ class Attempt:
         except (DamageError, SourceError):
             return mark.content_hash
 
+    @cached_property
+    def _before(self) -> BackupManifest | None:
+        return self.repository.manifest(self.mark.backup) if self.mark else None
+
     def _media(self) -> Media:
-        before = self.repository.manifest(self.mark.backup) if self.mark else None
-        folder = self.source.media
-        if self.seen:
-            known = Known(self.mark, before.media_list) if self.mark and before else None
-            return gather(self.store, self.baseline, known, folder, self.seen, self.threads, self.options)
-        return missing(folder, self.baseline.collection, before.media_files if before else 0)
+        before, folder = self._before, self.source.media
+        if not (seen := self.seen):
+            return missing(folder, self.baseline.collection, before.media_files if before else 0)
+        listed = before.media_list if before else None
+        return gather(self.store, self.baseline, self.mark, listed, folder, seen, self.threads, self.options)
 
     def _commit(self, capture: Capture, change: Change, found: Media, reading: Reading) -> Backup:
-        before = self.repository.manifest(self.mark.backup) if self.mark else None
+        before = self._before
         if found.files is None and before:
             media_list, files, size = before.media_list, before.media_files, before.media_bytes
         else:

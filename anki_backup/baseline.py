@@ -42,7 +42,11 @@ class Mark(Struct, frozen=True, kw_only=True):
         """Say whether no file changed since the mark was made, by size, times and inode."""
         if self.sighting is None or self.sighting != sighting or self.has_media != (seen is not None):
             return False
-        return seen is None or (seen.digest is not None and self.media_digest == seen.digest)
+        return seen is None or self.fits_media(seen)
+
+    def fits_media(self, seen: media.Look) -> bool:
+        """Say the same of the media alone."""
+        return seen.digest is not None and self.media_digest == seen.digest
 
 
 class Change(Struct, frozen=True, kw_only=True):

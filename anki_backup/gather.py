@@ -55,33 +55,25 @@ class Media(NamedTuple):
     renewed: bool = False
 
 
-class Known(NamedTuple):
-    """What is known of a source: its mark, and the object that lists the media of the mark's backup."""
-
-    mark: Mark
-    media_list: str | None
-
-    def sees(self, seen: media.Look) -> bool:
-        """Say whether a folder is as it was when the mark was made."""
-        return seen.digest is not None and self.mark.media_digest == seen.digest
-
-
 def gather(
     store: ObjectStore,
     baseline: Baseline,
-    before: Known | None,
+    mark: Mark | None,
+    listed: str | None,
     folder: Path,
     seen: media.Look,
     threads: int,
     options: Options,
 ) -> Media:
-    """Keep what is new in a media folder as it was seen; read only what was not read before."""
-    listed = before.media_list if before else None
+    """Keep what is new in a media folder as it was seen; read only what was not read before.
+
+    `listed` is the object that lists the media of the mark's backup.
+    """
     renewed = listed is not None and not chains.is_sound(store, listed)
     afresh = options.rehash or renewed
-    if before and before.sees(seen) and not afresh:
-        return Media(None, before.mark.media_section)
-    known = {} if afresh else baseline.index(before.mark if before else None)
+    if mark and mark.fits_media(seen) and not afresh:
+        return Media(None, mark.media_section)
+    known = {} if afresh else baseline.index(mark)
     collector = media.Collector(store, folder, known)
     total = sum(entry.size for entry in seen.entries)
     with options.progress(f"media in {folder.name}", total) as advance:

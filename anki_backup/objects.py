@@ -192,7 +192,7 @@ class ObjectStore:
         self.publish(name, incoming, info.stored_bytes)
 
     def has_sound(self, name: str) -> bool:
-        """Say whether an object is there, whole, undamaged, and no delta, which is worth its chain.
+        """Say whether an object is there, whole and undamaged; a delta is worth no more than its chain.
 
         Such a one joins the batch, for its writer may have died before it was synced.
         """
@@ -217,7 +217,8 @@ class ObjectStore:
                 # It takes the place of what may be needed, so it must be on disk before that is gone.
                 with durable.storing(path):
                     durable.sync_file(incoming + durable.PART)
-                self._stood |= {name} - self._made.keys()
+                if name not in self._made:
+                    self._stood.add(name)
             durable.publish(incoming + durable.PART, path)
             self.batch.add(path)
             self._count(name, stored_bytes)
@@ -235,7 +236,7 @@ class ObjectStore:
     def take_over(self, share: Share) -> None:
         """Take what was handed over for this store's own."""
         self.batch.take_over(share.files, share.directories)
-        self._stood |= share.stood - self._made.keys()
+        self._stood.update(name for name in share.stood if name not in self._made)
         for name, stored_bytes in share.made.items():
             self._count(name, stored_bytes)
 

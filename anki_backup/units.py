@@ -93,9 +93,14 @@ def is_off(folder: Path, name: str) -> bool:
     return name.endswith(".timer") and not (folder / "timers.target.wants" / name).is_symlink()
 
 
+def manager(*, user: bool) -> list[str]:
+    """Return how systemd is told something: that of the system, or of this user."""
+    return ["systemctl", "--user"] if user else ["systemctl"]
+
+
 def start(names: Sequence[str], *, user: bool) -> list[str]:
     """Return the command that has systemd start these units, now and from now on."""
-    return ["systemctl", *(["--user"] if user else []), "enable", "--now", *names]
+    return [*manager(user=user), "enable", "--now", *names]
 
 
 def shipped() -> dict[str, str]:

@@ -14,6 +14,7 @@ from anki_backup.commands import Context, known_source, looked
 from anki_backup.errors import UsageError
 from anki_backup.spotted import Event, Life
 
+NOTHING = ("", "nid:", "guid:", "deck:", "media:")
 STYLES = {"appeared": "green", "back": "green", "gone": "red", "changed": "yellow"}
 
 
@@ -36,7 +37,7 @@ def command(
     backup, name, before, after.
     """
     context: Context = ctx.obj
-    if not item.removeprefix(item.partition(":")[0] + ":").strip():
+    if item.strip() in NOTHING:
         raise UsageError("there is nothing to look for", hint="Name some text: ankibak history house")
     repository = context.repository()
     if source:

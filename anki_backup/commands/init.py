@@ -71,12 +71,12 @@ def command(
         profile, account, endpoint = _ask()
         root = root or _ask_place()
     source, name = _source(profile, account, endpoint, password_file, name)
-    if account and not endpoint:
-        context.say(TERMS)
-        cron = cron or (_ask_how_often() if asking else None)
     schedule: dict[str, Any] = {"cron": cron or HOURLY}
     if account and not endpoint:
         schedule["jitter"] = setup.ANKIWEB_JITTER
+        context.say(TERMS)
+        if asking and not cron:
+            schedule["cron"] = _ask_how_often()
     text = setup.text(name, source, root.absolute() if root else None, schedule)
     _write(file, text, name, context)
     context.say(f"wrote {file}")

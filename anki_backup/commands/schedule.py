@@ -57,7 +57,7 @@ def install(
     if dry_run:
         return
     timers = sorted(name for name in made if name.endswith(".timer"))
-    manager = _manager(user=user)
+    manager = units.manager(user=user)
     for name in stale:
         context.say(f"{name}: no longer configured, removed")
         if not output:
@@ -91,9 +91,8 @@ def show(
     for name, state in states.items():
         terminal.write(f"{terminal.cell(name)}\t{state}\n")
     if terminal.is_terminal(sys.stdout):
-        _control(
-            [*_manager(user=user), "list-timers", "--all", "--no-pager", "ankibak*"], context, needed=False
-        )
+        listing = [*units.manager(user=user), "list-timers", "--all", "--no-pager", "ankibak*"]
+        _control(listing, context, needed=False)
 
 
 def _state(folder: Path, name: str, text: str | None) -> str:
@@ -123,7 +122,7 @@ def remove(
     if dry_run or not names:
         return
     context.confirm(f"Remove these {len(names)} units?", yes=yes)
-    manager = _manager(user=user)
+    manager = units.manager(user=user)
     started = [name for name in names if name.endswith((".timer", ".socket"))]
     _control([*manager, "disable", "--now", *started], context, needed=False)
     for name in names:
@@ -207,10 +206,6 @@ def _read(path: Path) -> str | None:
         return None
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def _manager(*, user: bool) -> list[str]:
-    return ["systemctl", "--user"] if user else ["systemctl"]
 
 
 def _control(command: list[str], context: Context, *, needed: bool = True) -> bool:
